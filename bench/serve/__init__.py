@@ -1,0 +1,1 @@
+"""What the proxy adds to a vLLM server: time to first token, time per chunk, time until an added entry holds."""

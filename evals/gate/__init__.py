@@ -1,0 +1,1 @@
+"""Detection: which share of a set of texts the gate flags."""

@@ -1,0 +1,131 @@
+"""Builds a forget index in memory from rows and measures which share of a text set the gate flags.
+
+The code is the server's own: entries as `forget add` makes them, `looks_of`, `Generation.matches` and the chain of
+guards with the default policy.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from guards.chain import Chain
+from guards.model import Signals
+from guards.policy import DEFAULT_POLICY, Policy
+from indexes.calibration import DEFAULT_WEIGHTS
+from indexes.embedder import Embedder
+from indexes.entries import Entry, ForgetSet, Kind
+from indexes.generation import ForgetIndex, Generation, cues, looks_of, scan_of_looks
+
+SET = "eval"
+BATCH = 32  # texts whose windows are embedded together
+SHOWN = 10  # mistakes listed for each set
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One set of texts: how many were flagged, and the first mistakes."""
+
+    name: str
+    expected: bool
+    n: int
+    flagged: int
+    mistakes: tuple[dict[str, Any], ...]
+
+    def figures(self) -> dict[str, Any]:
+        low, high = interval(self.flagged, self.n)
+        return {
+            "name": self.name,
+            "kind": "positive" if self.expected else "negative",
+            "n": self.n,
+            "flagged": self.flagged,
+            "share": round(self.flagged / self.n, 5) if self.n else None,
+            "interval95": [round(low, 5), round(high, 5)],
+            "mistakes": list(self.mistakes),
+        }
+
+
+def interval(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    if not n:
+        return 0.0, 1.0
+    z = 1.959964
+    share, spread = hits / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+class GateUnderTest:
+    """A gate over entries made from rows."""
+
+    def __init__(self, embedder: Embedder, policy: Policy = DEFAULT_POLICY) -> None:
+        self._embedder = embedder
+        self._policy = policy
+        self._index = ForgetIndex(embedder.dimensions)
+        self._entries = 0
+
+    def retain(self, texts: Sequence[str]) -> None:
+        """Texts that must pass although they are near. Once, before `forget`."""
+        self._index.put_set(ForgetSet(SET, retain=tuple(texts)), self._embedder.embed(list(texts)), 1)
+
+    def forget(self, facts: Sequence[tuple[str, str]], done: Callable[[int], None] = lambda n: None) -> None:
+        """Adds a fact for each question with its answer."""
+        for question, answer in facts:
+            self._entries += 1
+            answers = (answer,) if answer.strip() else ()
+            entry = Entry(f"e{self._entries}", SET, Kind.FACT, texts=(question,), answers=answers)
+            self._index.put_entry(entry, self._embedder.embed(cues(entry)), 1)
+            done(1)
+        self._index.publish(1)
+
+    @property
+    def generation(self) -> Generation:
+        return self._index.current
+
+    def settings(self) -> dict[str, Any]:
+        """What the figures were made with."""
+        return {
+            "entries": self._entries,
+            "embedder": self._embedder.name,
+            "threshold": self._policy.threshold,
+            "margin": self._policy.margin,
+            "weights": asdict(DEFAULT_WEIGHTS),
+        }
+
+    def measure(
+        self, name: str, texts: Sequence[str], *, expected: bool, done: Callable[[int], None] = lambda n: None
+    ) -> Outcome:
+        """The share of texts that is flagged. `expected`: whether they should be."""
+        generation = self._index.current
+        chain = Chain.of(generation.sets.values(), self._policy)
+        flagged = 0
+        mistakes: list[dict[str, Any]] = []
+        for text, signals in self._signals(texts, generation):
+            armed = chain.decide(signals).armed
+            flagged += armed
+            if armed is not expected and len(mistakes) < SHOWN:
+                mistakes.append(_mistake(text, signals))
+            done(1)
+        return Outcome(name, expected, len(texts), flagged, tuple(mistakes))
+
+    def _signals(self, texts: Sequence[str], generation: Generation) -> Iterator[tuple[str, Signals]]:
+        waiting = iter(texts)
+        while batch := list(islice(waiting, BATCH)):
+            looks = [looks_of(text) for text in batch]
+            flat = [window.text for ways in looks for look in ways for window in look.windows]
+            vectors = self._embedder.embed(flat)
+            start = 0
+            for text, ways in zip(batch, looks, strict=True):
+                end = start + sum(len(look.windows) for look in ways)
+                yield text, Signals(tuple(generation.matches(0, scan_of_looks(ways, vectors[start:end]))))
+                start = end
+
+
+def _mistake(text: str, signals: Signals) -> dict[str, Any]:
+    best = max(signals.matches, key=lambda match: match.score, default=None)
+    if best is None or best.terms is None:
+        return {"text": text, "score": None}
+    shown = {"text": text, "score": round(best.score, 3), "via": best.via.value, "terms": best.terms.shown()}
+    return shown | {"entry": best.entry_id, "retain": round(best.retain_score, 3)}

@@ -1,0 +1,1 @@
+"""Decisions: signals become verdicts, verdicts become a plan. No network, no clock, no event loop."""

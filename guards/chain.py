@@ -1,0 +1,72 @@
+"""The chain: runs the guards, owns what happens when one fails, and folds their verdicts into a plan.
+
+Only the chain catches `Exception`, and it never loses one: a fault of an enforced guard closes the request, unless its
+policy says otherwise; any other fault is a finding.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from guards.gate import Gate
+from guards.model import Allow, Finding, Plan, Signals, Verdict, plan_of, strictest
+from guards.policy import OnFault, Policy, Rung, ScanOutput
+from indexes.entries import ForgetSet
+
+
+class GuardFault(Exception):
+    """A guard failed and its policy is to refuse. Carries the guard's name and the type of the failure."""
+
+    def __init__(self, guard: str, fault: str) -> None:
+        super().__init__(f"{guard} failed ({fault})")
+        self.guard = guard
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A guard in the chain: what its failure does, and whether its verdict is carried out or only recorded."""
+
+    guard: Gate
+    on_fault: OnFault = OnFault.REFUSE
+    enforce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The guards of one generation of sets, in order."""
+
+    links: tuple[Link, ...]
+    scan_output: ScanOutput
+    default: Policy
+
+    @classmethod
+    def of(cls, sets: Iterable[ForgetSet], default: Policy) -> "Chain":
+        """One gate per forget set, each with the global policy as changed by the set."""
+        policies = [(s.id, default.with_changes(s.policy)) for s in sets]
+        links = tuple(
+            Link(Gate(set_id, policy), policy.on_fault, enforce=policy.on_match != (Rung.OBSERVE,))
+            for set_id, policy in policies
+        )
+        every = [default, *(policy for _, policy in policies)]
+        always = any(policy.scan_output is ScanOutput.ALWAYS for policy in every)
+        return cls(links, ScanOutput.ALWAYS if always else ScanOutput.ARMED, default)
+
+    def decide(self, signals: Signals) -> Plan:
+        """Folds the verdicts of all guards into a plan. Raises GuardFault when a guard fails closed."""
+        findings = tuple(finding for link in self.links if (finding := _run(link, signals)) is not None)
+        enforced = [finding.verdict for finding in findings if finding.enforced]
+        return plan_of(strictest(enforced), findings, self.scan_output, self.default)
+
+
+def _run(link: Link, signals: Signals) -> Finding | None:
+    try:
+        hits = link.guard.hits(signals)
+        verdict: Verdict = link.guard.judge(hits)
+    except Exception as error:
+        fault = type(error).__name__
+        if link.on_fault is OnFault.REFUSE and link.enforce:  # one that only looks on can close nothing
+            raise GuardFault(link.guard.name, fault) from error
+        return Finding(link.guard.name, Allow(), enforced=link.enforce, fault=fault)
+    if not hits:
+        return None
+    return Finding(link.guard.name, verdict, link.enforce, hits)

@@ -1,0 +1,1 @@
+"""Output filters: what the model says, checked as it streams."""

@@ -1,0 +1,1 @@
+"""What must be forgotten, and how near a text is to it."""

@@ -1,0 +1,133 @@
+"""Sentence embeddings on ONNX Runtime. The only module that knows onnxruntime and tokenizers."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from indexes.vectors import Vectors
+
+BATCH = 32  # texts per forward pass: beyond, padding costs more than batching saves on a CPU
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """Identifies model and version: vectors of different names are not comparable."""
+        ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """[len(texts), dimensions], float32, unit length. May be called from several threads."""
+        ...
+
+
+class EmbedderError(Exception):
+    """The embedder's folder cannot be used; the message says what is wrong and the cure."""
+
+
+@dataclass(frozen=True)
+class EmbedderCard:
+    """`embedder.json`: how a model wants to be used."""
+
+    name: str
+    dimensions: int
+    pooling: str
+    normalize: bool
+    max_tokens: int
+    prefix_query: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> "EmbedderCard":
+        """Raises EmbedderError when the card is missing or not understood."""
+        cure = "run 'make models' or point embedder.path at a prepared folder"
+        unusable = f"embedder.json in {folder} is not usable"
+        try:
+            card = json.loads((folder / "embedder.json").read_text("utf-8"))
+            read = cls(**{name: card[name] for name in cls.__dataclass_fields__ if name in card})
+        except OSError as error:
+            raise EmbedderError(f"no embedder in {folder} ({type(error).__name__}): {cure}") from None
+        except (ValueError, TypeError) as error:
+            raise EmbedderError(f"{unusable} ({type(error).__name__}): {cure}") from None
+        if read.pooling not in ("mean", "cls"):
+            raise EmbedderError(f"{unusable}: pooling must be 'mean' or 'cls'")
+        for name in ("dimensions", "max_tokens"):
+            value = getattr(read, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise EmbedderError(f"{unusable}: {name} must be a number above 0")
+        return read
+
+
+class OnnxEmbedder:
+    """A sentence-transformers model exported to ONNX (`model.onnx`, `tokenizer.json`, `embedder.json`)."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Loads the model; raises EmbedderError. `threads` are used inside one forward pass."""
+        self.card = EmbedderCard.read(folder)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning threads would take the cores from the engine between two requests.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._session = onnxruntime.InferenceSession(
+                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the libraries raise bare and private types: name the cure whatever it was
+            raise EmbedderError(
+                f"the embedder in {folder} does not load ({type(error).__name__}): run 'make models' to remake it"
+            ) from error
+        self._tokenizer.enable_truncation(self.card.max_tokens)
+        self._tokenizer.enable_padding()
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        made = self._session.get_outputs()[0].shape[-1]
+        if isinstance(made, int) and made != self.card.dimensions:
+            raise EmbedderError(
+                f"the model in {folder} makes vectors of {made} numbers, its embedder.json says "
+                f"{self.card.dimensions}: run 'make models' to remake it"
+            )
+        self._name = f"{self.card.name}:{hashlib.sha256((folder / 'embedder.json').read_bytes()).hexdigest()[:12]}"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def dimensions(self) -> int:
+        return self.card.dimensions
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.empty((len(texts), self.dimensions), np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # neighbours in length share little padding
+        for first in range(0, len(order), BATCH):
+            rows = order[first : first + BATCH]
+            vectors[rows] = self._forward([self.card.prefix_query + texts[i] for i in rows])
+        return vectors
+
+    def _forward(self, texts: list[str]) -> Vectors:
+        encoded = self._tokenizer.encode_batch(texts)
+        mask = np.array([e.attention_mask for e in encoded], np.int64)
+        feed = {"input_ids": np.array([e.ids for e in encoded], np.int64), "attention_mask": mask}
+        if "token_type_ids" in self._inputs:
+            feed["token_type_ids"] = np.zeros_like(mask)
+        hidden = self._session.run(None, feed)[0]
+        if self.card.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            weight = mask[:, :, None].astype(np.float32)
+            pooled = (hidden * weight).sum(axis=1) / weight.sum(axis=1)
+        if self.card.normalize:
+            pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
+        result: Vectors = pooled.astype(np.float32, copy=False)
+        return result

@@ -1,0 +1,457 @@
+"""Generations: what a reader sees of the forget index while it changes.
+
+The index is append-only and stamped: every entry takes a *slot* that says in which generation it was born, and a
+removal or change records in which generation the slot died (a changed entry takes a new slot). A `Generation` is a
+number and a set of bounds over these structures, so making one costs nothing, and a reader keeps what it began with.
+
+One writer (`ForgetIndex.apply`), any number of readers, no locks on the read path: the writer only appends, and
+publishes by replacing one reference.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from indexes.calibration import DEFAULT_WEIGHTS, NO_DETAILS, Terms, Weights, terms_of
+from indexes.entries import Entry, ForgetSet, Kind, State
+from indexes.matches import Match, Via
+from indexes.names.details import Counts, Held, counted, held_in, packed, ranges, sentences_around
+from indexes.names.found import marks_of
+from indexes.names.table import Name, NameHit, NameTable
+from indexes.phrases import Hit, PhraseTable, PhraseWalk, pieces
+from indexes.vectors import GrowingVectors, Vectors, VectorView
+from indexes.views import views_of
+from indexes.windows import Window, windows_of
+from indexes.words import Word, words_of
+
+NEIGHBOURS = 16
+"""Rows of active entries looked at per window. Rows of removed entries and of those in `observe` come on top, so that
+they hide nothing however many there are."""
+
+FLOOR = 0.3
+"""Similarities below this are noise for every encoder measured and are not reported."""
+
+DETAILED = 0.45
+"""Similarity from which details are compared: below, no number of them reaches a threshold."""
+
+NAMED = 64
+"""Entries of one name that are reported for a text: any of them is enough to act."""
+
+SUBJECT = 3
+"""An entry in whose text several names were found is about those that are not so many times rarer than another."""
+
+RETAINED = 4
+"""Retain examples nearest to a window whose details are compared with it."""
+
+ROUNDING = 1e-6
+"""Similarities that differ by less are the same: float32 sums depend on the order in which they are taken."""
+
+ASKED_WORDS = 3
+"""A phrase of fewer words ("1994", "yes", a city) is no sign, in a request, of the question that it answers."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Scan:
+    """One text of a request, ready to be compared: its windows with their vectors, and its words.
+
+    `held` are the words that details are compared with, `inside` and `around` which of them stand in each window and in
+    the sentences around it. `views` are other ways of reading the text, `steps` what was undone for this one, and
+    `origin` which characters of the original it stands for.
+    """
+
+    windows: tuple[Window, ...]
+    vectors: Vectors
+    words: tuple[Word, ...]
+    held: tuple[Held, ...] = ()
+    inside: tuple[tuple[int, int], ...] = ()
+    around: tuple[tuple[int, int], ...] = ()
+    views: tuple["Scan", ...] = ()
+    steps: tuple[str, ...] = ()
+    origin: tuple[int, int] | None = None
+
+    def counts(self, window: int, entry: bytes) -> Counts:
+        """The details of an entry's text in a window."""
+        if not self.inside or len(entry) < 8:
+            return NO_DETAILS
+        (a, b), (c, d) = self.inside[window], self.around[window]
+        return counted(self.held[a:b], self.held[c:d], entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    entry: Entry
+    born: int
+
+
+@dataclass(frozen=True, repr=False)
+class Generation:
+    """An immutable view of the index as of one change of the ledger."""
+
+    number: int
+    sets: Mapping[str, ForgetSet]
+    entry_count: int
+    _slots: list[_Slot]
+    _died: dict[int, int]
+    _view: VectorView
+    _row_slot: list[int]
+    _row_details: list[bytes]
+    _retain: Mapping[str, "_Retain"]
+    _names: PhraseTable
+    _heard: NameTable
+    _slot_names: dict[int, tuple[Name, ...]]
+    _phrases: PhraseTable
+    _weights: Weights
+
+    def __repr__(self) -> str:
+        return f"Generation(number={self.number}, entries={self.entry_count}, sets={len(self.sets)})"
+
+    @property
+    def phrases(self) -> PhraseTable:
+        """What must not be said."""
+        return self._phrases
+
+    def visible(self, slot: int) -> bool:
+        """True when the slot is part of this generation."""
+        return self._slots[slot].born <= self.number < self._died.get(slot, self.number + 1)
+
+    def forbidden(self, slot: int) -> bool:
+        """True when the slot is part of this generation and acts: its phrases must not be said."""
+        return self.visible(slot) and self._slots[slot].entry.state is State.ACTIVE
+
+    def entry(self, slot: int) -> Entry:
+        """The entry of a slot."""
+        return self._slots[slot].entry
+
+    def matches(self, source: int, scan: Scan) -> list[Match]:
+        """Everything in one text that is near an entry: per entry and way, the matches that no other one beats.
+
+        That is one match, or a few where the windows nearest to the entry are near a retain example as well: which of
+        them counts depends on the threshold and the margin of the set's policy.
+        """
+        found: dict[tuple[str, Via], list[Match]] = {}
+        for view in (scan, *scan.views):
+            retain = _RetainScores(self._retain, view, self._weights)
+            near = list(self._near(source, view, retain))
+            named = self._named(source, view, retain, near)
+            for match in (*near, *named, *self._written(source, view, retain)):
+                there = match if view.origin is None else replace(match, span=view.origin, view=view.steps)
+                found.setdefault((match.entry_id, match.via), []).append(there)
+        return [match for group in found.values() for match in _unbeaten(group)]
+
+    def _near(self, source: int, scan: Scan, retain: "_RetainScores") -> Iterator[Match]:
+        for window, similarity, row in self._neighbours(scan.vectors):
+            slot = self._row_slot[row]
+            span = (scan.windows[window].start, scan.windows[window].end)
+            near = float(retain.of(self._slots[slot].entry.set_id)[window])
+            counts = scan.counts(window, self._row_details[row]) if similarity >= DETAILED else NO_DETAILS
+            terms = terms_of(similarity, counts, by=self._weights)
+            yield self._match(slot, source, span, Via.EMBEDDING, terms, near)
+
+    def _named(self, source: int, scan: Scan, retain: "_RetainScores", near: Sequence[Match]) -> Iterator[Match]:
+        """Names that stand in the text in whatever script or spelling, with the similarity of their entry on top."""
+        similar: dict[str, float] = {}
+        for match in near:
+            if match.terms is not None:
+                similar[match.entry_id] = max(similar.get(match.entry_id, 0.0), match.terms.similarity)
+        for hit in self._heard.find(scan.words):
+            for slot, term in self._entries_named(hit):
+                entry = self._slots[slot].entry
+                via = Via.NAME if hit.exact and hit.whole else Via.SOUND
+                span, terms = (hit.start, hit.end), Terms(similar.get(entry.id, 0.0), name=term)
+                yield self._match(slot, source, span, via, terms, retain.beside(entry.set_id, *span))
+
+    def _entries_named(self, hit: NameHit) -> Iterator[tuple[int, float]]:
+        """Slots that a name belongs to, with what it adds to the score."""
+        acting = 0
+        for slot in hit.name.slots:
+            if acting == NAMED:
+                return
+            if not self.visible(slot):
+                continue
+            stated = slot in hit.name.given
+            term = self._weights.name(stated=stated, exact=hit.exact and hit.whole)
+            others = self._slot_names.get(slot, ())
+            beside = not stated and any(len(other.slots) >= SUBJECT * len(hit.name.slots) for other in others)
+            written = stated and hit.exact and hit.whole  # those are found word by word
+            if term and not beside and not written:
+                acting += self.forbidden(slot)
+                yield slot, term
+
+    def _neighbours(self, queries: Vectors) -> Iterator[tuple[int, float, int]]:
+        """Window, similarity and row of the visible rows near each window."""
+        pending, depth = np.arange(len(queries)), NEIGHBOURS
+        while len(pending):
+            scores, rows = self._view.search(queries[pending], depth)
+            deeper = []
+            for window, row_scores, row_numbers in zip(pending, scores.tolist(), rows.tolist(), strict=True):
+                near = [
+                    (score, row)
+                    for score, row in zip(row_scores, row_numbers, strict=True)
+                    if row >= 0 and score >= FLOOR
+                ]
+                hidden = len(near) == depth < len(self._view)
+                if hidden and sum(self.forbidden(self._row_slot[row]) for _, row in near) < NEIGHBOURS:
+                    deeper.append(window)
+                    continue
+                yield from ((int(window), score, row) for score, row in near if self.visible(self._row_slot[row]))
+            pending, depth = np.array(deeper, np.intp), depth * 4
+
+    def _written(self, source: int, scan: Scan, retain: "_RetainScores") -> Iterator[Match]:
+        """Names and phrases that stand in the text word by word: similarity 1."""
+        for via, table in ((Via.NAME, self._names), (Via.PHRASE, self._phrases)):
+            for hit in PhraseWalk(table, self.visible).advance(scan.words):
+                entry = self._slots[hit.slot].entry
+                if via is Via.PHRASE and _words_in(scan, hit) < ASKED_WORDS:
+                    continue
+                near = retain.beside(entry.set_id, hit.start, hit.end)
+                terms = Terms(name=1.0) if via is Via.NAME else Terms(similarity=1.0)
+                yield self._match(hit.slot, source, (hit.start, hit.end), via, terms, near)
+
+    def _match(self, slot: int, source: int, span: tuple[int, int], via: Via, terms: Terms, near: float) -> Match:
+        entry = self._slots[slot].entry
+        return Match(
+            entry_id=entry.id,
+            set_id=entry.set_id,
+            kind=entry.kind,
+            state=entry.state,
+            score=terms.score,
+            retain_score=near,
+            source=source,
+            span=span,
+            via=via,
+            threshold=entry.threshold,
+            terms=terms,
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Retain:
+    """The retain examples of a set: vectors, and the details of each."""
+
+    vectors: Vectors
+    details: tuple[bytes, ...]
+
+
+class _RetainScores:
+    """How near each window of a text is to a retain example, worked out for the sets that are asked for.
+
+    Scored as entries are: an example of the same form about somebody else is no reason to let a question pass.
+    """
+
+    def __init__(self, retain: Mapping[str, _Retain], scan: Scan, weights: Weights) -> None:
+        self._retain = retain
+        self._scan = scan
+        self._weights = weights
+        self._known: dict[str, Vectors] = {}
+
+    def of(self, set_id: str) -> Vectors:
+        """[windows]; -1 where the set has no examples."""
+        scores = self._known.get(set_id)
+        if scores is None:
+            examples = self._retain.get(set_id)
+            if examples is None or not len(examples.vectors):
+                scores = np.full(len(self._scan.windows), -1.0, np.float32)
+            else:
+                scores = self._compared(self._scan.vectors @ examples.vectors.T, examples.details)
+            self._known[set_id] = scores
+        return scores
+
+    def beside(self, set_id: str, start: int, end: int) -> float:
+        """The highest score of the windows that share a character with a span."""
+        near = self.of(set_id)
+        around = (float(near[i]) for i, w in enumerate(self._scan.windows) if w.start < end and start < w.end)
+        return max(around, default=-1.0)
+
+    def _compared(self, similarity: Vectors, details: Sequence[bytes]) -> Vectors:
+        if not any(details):
+            nearest: Vectors = similarity.max(axis=1)
+            return nearest
+        k = min(RETAINED, similarity.shape[1])
+        best = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        return np.array(
+            [
+                max(
+                    terms_of(float(row[i]), self._scan.counts(window, details[i]), by=self._weights).score
+                    for i in best[window]
+                )
+                for window, row in enumerate(similarity)
+            ],
+            np.float32,
+        )
+
+
+def _unbeaten(group: list[Match]) -> Iterator[Match]:
+    """The matches of a group that no other one beats in both score and margin."""
+    margin = float("-inf")
+    for match in sorted(group, key=lambda match: (-match.score, -match.margin)):
+        if match.margin > margin + ROUNDING:
+            margin = match.margin
+            yield match
+
+
+def _words_in(scan: Scan, hit: Hit) -> int:
+    return sum(hit.start <= word.start and word.end <= hit.end for word in scan.words)
+
+
+def cues(entry: Entry) -> list[str]:
+    """Texts whose embeddings stand for an entry: its texts, long ones by window."""
+    return [window.text for text in entry.texts for window in windows_of(text)]
+
+
+class ForgetIndex:
+    """Owns the structures behind generations. `apply` methods are for one writer; `current` is for everyone."""
+
+    def __init__(self, dimensions: int, weights: Weights = DEFAULT_WEIGHTS) -> None:
+        self._weights = weights
+        self._slots: list[_Slot] = []
+        self._died: dict[int, int] = {}
+        self._slot_of: dict[str, int] = {}
+        self._vectors = GrowingVectors(dimensions)
+        self._row_slot: list[int] = []
+        self._row_details: list[bytes] = []
+        self._heard = NameTable()
+        self._slot_names: dict[int, tuple[Name, ...]] = {}  # of entries in which several were found
+        self._retain: dict[str, _Retain] = {}  # replaced, never changed: generations hold it
+        self._names = PhraseTable()
+        self._phrases = PhraseTable()
+        self._sets: dict[str, ForgetSet] = {}
+        self.current = self._publish(0)
+
+    def put_entry(self, entry: Entry, vectors: Vectors, generation: int) -> None:
+        """Adds an entry, or replaces it. `vectors` are the embeddings of `cues(entry)`. Not seen before `publish`."""
+        self.drop_entry(entry.id, generation)
+        if entry.state is State.DISABLED:
+            return
+        slot = len(self._slots)
+        self._slots.append(_Slot(replace(entry, texts=(), names=(), answers=()), generation))  # the index keeps no text
+        self._slot_of[entry.id] = slot
+        self._row_slot.extend([slot] * len(vectors))  # readers look rows up here as soon as they see them
+        self._row_details.extend(_details(entry, len(vectors)))
+        self._vectors.add(vectors)
+        for name in entry.names:
+            self._add(self._names, name, slot)
+            self._heard.add([word.text for word in words_of(name)], slot, given=True)
+        if entry.kind is Kind.FACT and not entry.names:
+            found = dict.fromkeys(name for text in entry.texts for name in marks_of(text).names)
+            known = tuple(added for words in found if (added := self._heard.add(words, slot)) is not None)
+            if len(known) > 1:
+                self._slot_names[slot] = known
+        asked = tuple(_written(text) for text in entry.texts) if entry.kind is Kind.FACT else ()
+        for answer in entry.answers:
+            self._add(self._phrases, answer, slot, beside=asked)
+        for text in entry.texts if entry.kind is Kind.PASSAGE else ():
+            self._add(self._phrases, text, slot)
+
+    def drop_entry(self, entry_id: str, generation: int) -> None:
+        """Removes an entry, if it is there."""
+        slot = self._slot_of.pop(entry_id, None)
+        if slot is not None:
+            self._died[slot] = generation
+
+    def put_set(self, forget_set: ForgetSet, retain: Vectors | None, generation: int) -> None:
+        """Adds or replaces a set. `retain` are the embeddings of its retain examples; None leaves them as they are.
+
+        Not seen before `publish`.
+        """
+        self._sets = {**self._sets, forget_set.id: forget_set}
+        if retain is not None:
+            details = tuple(packed(text, marks_of(text)) for text in forget_set.retain)
+            fitting = details if len(details) == len(retain) else (b"",) * len(retain)
+            self._retain = {**self._retain, forget_set.id: _Retain(retain, fitting)}
+
+    def drop_set(self, set_id: str, generation: int) -> None:
+        """Removes a set with its entries."""
+        self._sets = {k: v for k, v in self._sets.items() if k != set_id}
+        self._retain = {k: v for k, v in self._retain.items() if k != set_id}
+        for entry_id in [e for e, slot in self._slot_of.items() if self._slots[slot].entry.set_id == set_id]:
+            self.drop_entry(entry_id, generation)
+
+    def publish(self, generation: int) -> Generation:
+        """Makes everything applied so far visible as one generation."""
+        self.current = self._publish(generation)
+        return self.current
+
+    def _publish(self, generation: int) -> Generation:
+        return Generation(
+            number=generation,
+            sets=MappingProxyType(self._sets),
+            entry_count=len(self._slot_of),
+            _slots=self._slots,
+            _died=self._died,
+            _view=self._vectors.view(),
+            _row_slot=self._row_slot,
+            _row_details=self._row_details,
+            _retain=self._retain,
+            _names=self._names,
+            _heard=self._heard,
+            _slot_names=self._slot_names,
+            _phrases=self._phrases,
+            _weights=self._weights,
+        )
+
+    @staticmethod
+    def _add(table: PhraseTable, text: str, slot: int, *, beside: Sequence[str] = ()) -> None:
+        """Adds the phrases of a text, but for those that a text `beside` it holds, unless all are there.
+
+        "The full name of the author born in" only repeats the question: it tells nothing, in a request or an answer.
+        """
+        phrases = pieces(text)
+        telling = [phrase for phrase in phrases if not any(_spoken(phrase) in other for other in beside)]
+        for phrase in telling or phrases:
+            table.add(phrase, slot)
+
+
+def _written(text: str) -> str:
+    return _spoken(word.text for word in words_of(text))
+
+
+def _spoken(words: Iterable[str]) -> str:
+    """Words in one string in which no phrase ends inside a word."""
+    return f" {' '.join(words)} "
+
+
+def _details(entry: Entry, rows: int) -> list[bytes]:
+    """For each embedded text of an entry the details of the question it is of; of what is not a fact, none."""
+    found: list[bytes] = []
+    if entry.kind is Kind.FACT:
+        for text in entry.texts:  # a window of a question may lack the name that the question is about
+            found += [packed(text, marks_of(text))] * len(windows_of(text))
+    return found if len(found) == rows else [b""] * rows
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Look:
+    """One way of reading a text, with the windows whose embeddings are needed."""
+
+    text: str
+    windows: tuple[Window, ...]
+    steps: tuple[str, ...] = ()
+    origin: tuple[int, int] | None = field(default=None)
+
+
+def looks_of(text: str) -> list[Look]:
+    """A text as it stands, then its views."""
+    views = (Look(v.text, tuple(windows_of(v.text)), v.steps, (v.start, v.end)) for v in views_of(text))
+    return [Look(text, tuple(windows_of(text))), *views]
+
+
+def scan_of_looks(looks: Sequence[Look], vectors: Vectors) -> Scan:
+    """A text with its views, ready for `Generation.matches`. `vectors` embed the windows of all looks in order."""
+    scans, start = [], 0
+    for look in looks:
+        end = start + len(look.windows)
+        scan = scan_of(look.windows, vectors[start:end], look.text)
+        scans.append(replace(scan, steps=look.steps, origin=look.origin))
+        start = end
+    return replace(scans[0], views=tuple(scans[1:]))
+
+
+def scan_of(windows: Sequence[Window], vectors: Vectors, text: str) -> Scan:
+    """A text as it stands with the embeddings of its windows, ready for `Generation.matches`."""
+    words = tuple(words_of(text))
+    held = held_in(text, words)
+    spans = [(window.start, window.end) for window in windows]
+    inside, around = ranges(held, spans), ranges(held, sentences_around(text, spans))
+    return Scan(tuple(windows), vectors, words, held, tuple(inside), tuple(around))

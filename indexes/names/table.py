@@ -1,0 +1,277 @@
+"""The names of all entries, found in a text in a time that does not depend on how many there are.
+
+A name is kept under *pairs* of its words, each word by its skeletons: a full name of two words under one pair, a longer
+one under the pairs of neighbours and of first and last (people say Basil Al-Kuwaiti). Pairs are unordered, so that
+"Ameen, Hina" is found, and a word may stand for its initial or its short form. Each two neighbouring words of a text
+are looked up; what is found is then compared letter by letter (`sound.likeness`), and only that decides.
+
+A misspelled word is first replaced by the words of names from which it differs by one letter left out, added, changed
+or swapped (deletion neighbourhoods, as in SymSpell: a few look-ups per word).
+
+Append-only, one writer; readers need no lock. Which slots a reader sees is the generation's business.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from indexes.names.common import FUNCTION_WORDS, NICKNAMES, PARTICLES
+from indexes.names.found import significant
+from indexes.names.sound import likeness, readings, skeletons, writes_few_vowels
+from indexes.words import Word
+
+MAX_WORDS = 6  # significant words of a name that are compared
+MAX_READINGS = 4  # skeletons by which one reading of a word of a text is looked up
+MAX_FORMS = 24  # and of all its readings together
+MAX_CANDIDATES = 64  # names compared letter by letter for one pair of words
+TYPO_LENGTH = 5  # letters of a name's word from which one may be wrong
+GARBLED_LENGTH = 6  # letters of a word that may have more than one slip, beside a word of the name that has none
+REACH = 2  # a pair's second word is one of this many significant words after the first: a middle name may stand between
+LIKE_EACH = 0.55  # likeness that each of two words must have to be taken for a name's
+LIKE = 0.72  # and both together, where their skeletons have LONG letters or more
+LONG = 6
+LIKE_SHORTER = 0.1  # how much liker they must be for each letter less: what is short is met by chance
+ALONE = 4  # consonants from which a single word is a name by its sound
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name as it is compared: `spelt` are its significant words, `letters` the same in Latin; `slots` grow."""
+
+    words: tuple[str, ...]
+    spelt: tuple[str, ...]
+    letters: tuple[str, ...]
+    slots: list[int]
+    given: set[int]
+    """Slots of entries that state the name themselves, rather than it being found in their text."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameHit:
+    """A name that stands in a text, and how surely: 1 as it is written, less by sound, typo or in part."""
+
+    name: Name
+    start: int
+    end: int
+    likeness: float
+    exact: bool
+    whole: bool
+    """All significant words of the name, not two of three."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A significant word of a text, with the forms under which it is looked up."""
+
+    text: str
+    start: int
+    end: int
+    forms: tuple[tuple[str, str], ...]
+    """(letters, skeleton)"""
+    few_vowels: bool
+    typo: frozenset[str]
+    """Words of names that this one may be a misspelling of."""
+
+
+class NameTable:
+    """Append-only. `add` costs the name's own words; `find` a few look-ups per word of the text."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, ...], Name] = {}
+        self._pairs: dict[str, list[Name]] = {}
+        self._vocabulary: set[str] = set()
+        self._deleted: dict[str, list[str]] = {}
+
+    def add(self, words: Sequence[str], slot: int, *, given: bool = False) -> Name | None:
+        """Adds a name (normal forms of its words) for a slot; None where no letter of it can be compared."""
+        key = tuple(words)
+        name = self._names.get(key)
+        if name is None:
+            spelt = tuple(word for word in significant(key) if readings(word))[:MAX_WORDS]
+            if not spelt or len(spelt) == 1 < len(key):  # of "The Who" nothing is left that is a name by itself
+                return None
+            letters = tuple(readings(word)[0] for word in spelt)
+            name = Name(key, spelt, letters, [], set())
+            for pair_key in dict.fromkeys(_keys(letters)):
+                self._pairs.setdefault(pair_key, []).append(name)
+            for word in letters:
+                self._learn(word)
+            self._names[key] = name
+        if given:
+            name.given.add(slot)
+        if not name.slots or name.slots[-1] != slot:
+            name.slots.append(slot)
+        return name
+
+    def find(self, words: Sequence[Word]) -> list[NameHit]:
+        """The names that stand in a text: each with its surest place."""
+        if not self._names:
+            return []
+        heard = [self._hear(word) for word in _joined(words) if word.text not in PARTICLES]
+        found: dict[tuple[str, ...], NameHit] = {}
+        for place, first in enumerate(heard):
+            hits = [*self._alone(first)]
+            for further, second in enumerate(heard[place + 1 : place + 1 + REACH]):
+                hits += self._pair(first, second, next_to=not further)
+            for hit in hits:
+                known = found.get(hit.name.words)
+                if known is None or (hit.exact, hit.likeness) > (known.exact, known.likeness):
+                    found[hit.name.words] = hit
+        return list(found.values())
+
+    def _hear(self, word: Word) -> _Heard:
+        forms: dict[tuple[str, str], None] = {}
+        typo: frozenset[str] = frozenset()
+        if word.text in FUNCTION_WORDS:
+            return _Heard(word.text, word.start, word.end, (), few_vowels=False, typo=typo)
+        if len(word.text) == 1 and word.text.isalpha():
+            forms[word.text, _initial(word.text)] = None
+        letters = readings(word.text)
+        for form in letters:
+            forms |= dict.fromkeys((form, skeleton) for skeleton in skeletons(form)[:MAX_READINGS])
+        if word.text.isascii() and word.text not in self._vocabulary and len(word.text) >= TYPO_LENGTH - 1:
+            typo = frozenset(self._near(word.text))
+            misspelt = {(near, skeletons(near)[0]): None for near in typo if skeletons(near)}
+            forms = misspelt | forms
+            if len(word.text) >= GARBLED_LENGTH:
+                forms[word.text, _initial(word.text)] = None
+        return _Heard(word.text, word.start, word.end, tuple(forms)[:MAX_FORMS], writes_few_vowels(word.text), typo)
+
+    def _alone(self, heard: _Heard) -> Iterator[NameHit]:
+        for letters, skeleton in heard.forms:
+            for name in self._pairs.get(skeleton, ())[:MAX_CANDIDATES]:
+                exact = heard.text == name.spelt[0]
+                like = likeness(letters, name.letters[0], heard.few_vowels)
+                if exact or (like >= 0.85 and len(skeleton) >= ALONE):
+                    yield NameHit(name, heard.start, heard.end, like, exact, whole=True)
+
+    def _pair(self, a: _Heard, b: _Heard, *, next_to: bool) -> Iterator[NameHit]:
+        for a_letters, a_skeleton in a.forms:
+            for b_letters, b_skeleton in b.forms:
+                for name in self._pairs.get(_key(a_skeleton, b_skeleton), ())[:MAX_CANDIDATES]:
+                    hit = _compare(name, a, a_letters, b, b_letters, next_to=next_to)
+                    if hit is not None:
+                        yield hit
+
+    def _learn(self, word: str) -> None:
+        if word in self._vocabulary or len(word) < TYPO_LENGTH:
+            return
+        self._vocabulary.add(word)
+        for form in (word, *_deletions(word)):
+            self._deleted.setdefault(form, []).append(word)
+
+    def _near(self, word: str) -> Iterator[str]:
+        seen: set[str] = set()
+        for form in (word, *_deletions(word)):
+            for near in self._deleted.get(form, ()):
+                if near not in seen and len(seen) < MAX_CANDIDATES and one_slip(word, near):
+                    seen.add(near)
+                    yield near
+
+
+def _compare(name: Name, a: _Heard, a_letters: str, b: _Heard, b_letters: str, *, next_to: bool) -> NameHit | None:
+    """The hit of a name in two words of a text, if they are like two words of it."""
+    best: tuple[float, bool] | None = None
+    for i, j in _pairs(len(name.letters)):
+        for one, other in ((i, j), (j, i)):
+            if len(b.text) == 1 or (len(a.text) == 1 and (one, other) != (0, len(name.letters) - 1)):
+                continue  # an initial stands for the first name, before the last one
+            if not next_to and (one > other or len(name.letters) > 2):
+                continue  # apart and turned, or apart and in part: two words that happen to be there
+            like_a, like_b = _like(a, a_letters, name.letters[one]), _like(b, b_letters, name.letters[other])
+            if min(like_a, like_b) < LIKE_EACH or (len(a.text) == 1 and like_b < 1.0):
+                continue
+            first, second = name.letters[one], name.letters[other]
+            mean = (like_a * len(first) + like_b * len(second)) / (len(first) + len(second))
+            exact = one < other and next_to and (a.text, b.text) == (name.spelt[one], name.spelt[other])
+            if exact or mean >= LIKE + LIKE_SHORTER * max(0.0, LONG - _weight(first) - _weight(second)):
+                best = max(best or (0.0, False), (mean, exact))
+    if best is None:
+        return None
+    return NameHit(name, a.start, b.end, best[0], best[1], whole=len(name.letters) == 2)
+
+
+def _like(heard: _Heard, letters: str, word: str) -> float:
+    if len(heard.text) == 1:
+        return 0.9 if word.startswith(heard.text) and len(word) > 1 else float(word == heard.text)
+    if letters in heard.typo:
+        return 0.9 if letters == word else 0.0
+    if NICKNAMES.get(letters) == word:
+        return 0.9
+    return likeness(letters, word, heard.few_vowels)
+
+
+def _weight(word: str) -> float:
+    """How much of a word its consonants are, and a vowel at the start."""
+    skeleton = skeletons(word)
+    return len(skeleton[0]) - 0.5 * skeleton[0].startswith("A") if skeleton else 0.0
+
+
+def _keys(letters: tuple[str, ...]) -> Iterator[str]:
+    if len(letters) == 1:
+        yield from skeletons(letters[0])
+        return
+    for i, j in _pairs(len(letters)):
+        for a in _entry_forms(letters[i]):
+            for b in _entry_forms(letters[j]):
+                if not (a.startswith(".") and b.startswith(".")):
+                    yield _key(a, b)
+
+
+def _pairs(words: int) -> Iterator[tuple[int, int]]:
+    """Neighbours, and the first with the last."""
+    yield from pairwise(range(words))
+    if words > 2:
+        yield 0, words - 1
+
+
+def _entry_forms(word: str) -> list[str]:
+    shorts = (short for short, full in NICKNAMES.items() if full == word)
+    heads = (skeletons(short)[0] for short in shorts if skeletons(short))
+    return [*skeletons(word), _initial(word), *heads]
+
+
+def _initial(word: str) -> str:
+    return "." + word[0]
+
+
+def _key(a: str, b: str) -> str:
+    return f"{a} {b}" if a <= b else f"{b} {a}"
+
+
+def _deletions(word: str) -> Iterator[str]:
+    yield from (word[:i] + word[i + 1 :] for i in range(len(word)))
+
+
+def one_slip(a: str, b: str) -> bool:
+    """True when two words differ by one letter left out, added, changed, or by two neighbours swapped."""
+    if abs(len(a) - len(b)) > 1:
+        return False
+    start = 0
+    while start < min(len(a), len(b)) and a[start] == b[start]:
+        start += 1
+    a, b = a[start:], b[start:]
+    if len(a) == len(b):
+        return a[1:] == b[1:] or (len(a) > 1 and a[0] == b[1] and a[1] == b[0] and a[2:] == b[2:])
+    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+    return longer[1:] == shorter
+
+
+def _joined(words: Iterable[Word]) -> Iterator[Word]:
+    """Words, with runs of a script without spaces taken together: ヒナ is one word of a name, not two."""
+    run: list[Word] = []
+    for word in words:
+        alone = len(word.text) == 1 and _unspaced(word.text)
+        if run and not (alone and word.start == run[-1].end):
+            yield Word("".join(w.text for w in run), run[0].start, run[-1].end)
+            run = []
+        if alone:
+            run.append(word)
+        else:
+            yield word
+    if run:
+        yield Word("".join(w.text for w in run), run[0].start, run[-1].end)
+
+
+def _unspaced(char: str) -> bool:
+    return "\u3040" <= char <= "\u30ff" or "\u31f0" <= char <= "\u31ff" or "\u4e00" <= char <= "\u9fff"

@@ -1,0 +1,130 @@
+"""Puts a server together: ledger, embedder, index, engine connection, the two ports; and takes it apart again."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+from guards.engine import cache
+from indexes.embedder import Embedder, OnnxEmbedder
+from indexes.ledger.records import LedgerError
+from indexes.ledger.sqlite import SqliteLedger
+from proxy import admin_api, client_api
+from proxy.catalogue import Catalogue
+from proxy.config import LOOPBACK, Config, ConfigError, Listen
+from proxy.decide import Decider
+from proxy.errors import RequestError
+from proxy.metrics import Metrics
+from proxy.server import SERVER, Server, errors
+from proxy.signals import SignalMeter
+from proxy.upstream import UpstreamClient
+
+EXPIRY_CHECK_S = 1.0  # an entry's expiry is a date, not a deadline
+
+_log = structlog.get_logger("lethe.app")
+
+
+class PortInUse(Exception):
+    """A port cannot be listened on; the message names it and the setting that changes it."""
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, admin_secret: str | None = None, embedder: Embedder | None = None
+) -> AsyncIterator[Server]:
+    """A server whose both ports listen (`Server.ports`). Leaves nothing behind when the block ends.
+
+    `embedder` takes the place of the configured one. Raises ConfigError, LedgerError, CacheError, EmbedderError or
+    PortInUse.
+    """
+    if embedder is None:
+        embedder = await asyncio.to_thread(_embedder, config)
+    async with contextlib.AsyncExitStack() as stack:
+        server = await _assembled(stack, config, embedder, admin_secret)
+        _refuse_open_port(config, server)
+        for listen, routes, name in (
+            (config.listen, client_api.routes(), "listen"),
+            (config.admin, admin_api.routes(), "admin"),
+        ):
+            await stack.enter_async_context(_site(server, listen, routes, name))
+        yield server
+
+
+def _embedder(config: Config) -> OnnxEmbedder:
+    """The configured embedder, its files checked where they were prepared here. Raises CacheError, EmbedderError."""
+    if cache.is_prepared(config.embedder_path):
+        cache.check(config.embedder_path)
+    return OnnxEmbedder(config.embedder_path, config.embedder.threads)
+
+
+async def _assembled(
+    stack: contextlib.AsyncExitStack, config: Config, embedder: Embedder, admin_secret: str | None
+) -> Server:
+    metrics = Metrics()
+    ledger = await asyncio.to_thread(SqliteLedger, config.ledger_path)
+    catalogue = Catalogue(ledger, embedder, config.default_policy, metrics, anonymous=config.listen.host in LOOPBACK)
+    stack.push_async_callback(catalogue.close)
+    await catalogue.start()
+    if admin_secret is not None:
+        await catalogue.make_admin_key(admin_secret)
+    meter = SignalMeter(embedder, config.embedder, metrics)
+    stack.callback(meter.close)
+    upstream = UpstreamClient(config.upstream, metrics)
+    stack.push_async_callback(upstream.close)
+    for name, work in (("engine-watch", upstream.watch()), ("expiry", _expire(catalogue))):
+        task = asyncio.create_task(work, name=name)
+        stack.push_async_callback(_stop, task)
+    decider = Decider(catalogue, meter, metrics)
+    return Server(config, catalogue, decider, upstream, metrics, secrets.token_bytes(32))
+
+
+@asynccontextmanager
+async def _site(server: Server, listen: Listen, routes: list[web.RouteDef], name: str) -> AsyncIterator[None]:
+    app = web.Application(middlewares=[errors], client_max_size=server.config.limits.max_body_mib * 1024**2)
+    app[SERVER] = server
+    app.add_routes(routes)
+    # A client that leaves must stop the generation in the engine, so its handler is cancelled at once.
+    runner = web.AppRunner(
+        app, handler_cancellation=True, access_log=None, shutdown_timeout=server.config.limits.drain_s
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, listen.host, listen.port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise PortInUse(
+                f"port {listen.port} on {listen.host} cannot be used ({error.strerror or 'in use'}): stop what "
+                f"listens there, or set {name}.port"
+            ) from None
+        server.ports[name] = runner.addresses[0][1]
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _refuse_open_port(config: Config, server: Server) -> None:
+    if config.listen.host not in LOOPBACK and server.catalogue.keys.open:
+        raise ConfigError(
+            f"listen.host is {config.listen.host}, but no client key exists, so anyone could ask: make a key first "
+            "(lethe keys create --scope client), or listen on 127.0.0.1"
+        )
+
+
+async def _expire(catalogue: Catalogue) -> None:
+    while True:
+        await asyncio.sleep(EXPIRY_CHECK_S)
+        try:
+            await catalogue.expire()
+        except (LedgerError, RequestError) as error:  # the next look tries again
+            _log.error("expiry_failed", fault=type(error).__name__)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

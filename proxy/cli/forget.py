@@ -1,0 +1,309 @@
+"""`lethe forget …`: forget entries of a running server."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+import click
+import orjson
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from proxy.cli.admin_client import AdminClient, AdminError, admin_options
+from proxy.cli.import_lines import BadLines, Line, batches, digest, known, read_lines
+from proxy.cli.output import NOT_FOUND, USAGE, count, fail, json_option, print_json, print_table, say, warnings
+
+PAGE = 1000
+IMPORT_TIMEOUT_S = 900  # a batch of long passages is embedded for minutes on a slow machine
+
+
+@click.group()
+def forget() -> None:
+    """Add, list, change and remove what must be forgotten."""
+
+
+_set_option = click.option("--set", "set_id", default="default", show_default=True, help="The forget set.")
+
+
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise click.BadParameter("write a time such as 2027-01-31 or 2027-01-31T12:00:00+01:00") from None
+    return value
+
+
+@forget.command()
+@_set_option
+@click.option("--kind", type=click.Choice(["fact", "passage", "entity", "topic"]), help="Default: from what is given.")
+@click.option("--question", "-q", multiple=True, help="A question whose answer must be forgotten (kind fact).")
+@click.option("--answer", "-a", multiple=True, help="What must not be said; may be repeated.")
+@click.option("--name", "-n", multiple=True, help="Full name or alias (kind entity); may be repeated.")
+@click.option("--text", "-t", multiple=True, help="A passage, or a description of a topic.")
+@click.option("--label", default="", help="A name for the entry that is safe to show.")
+@click.option("--reference", default="", help="A ticket or case number.")
+@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True), help="Similarity from which it matches.")
+@click.option("--observe", is_flag=True, help="Only report matches, change nothing yet.")
+@click.option("--expires-at", callback=_moment, help="ISO 8601 time at which the entry is disabled.")
+@admin_options
+@json_option
+def add(admin: AdminClient, set_id: str, kind: str | None, as_json: bool, **given: Any) -> None:
+    """Add one entry; it is in force when the command returns.
+
+    \b
+    lethe forget add -q "Who wrote Romeo and Juliet?" -a "William Shakespeare"
+    lethe forget add --kind entity -n "Jane Doe" -n "J. Doe" --reference GDPR-17
+    lethe forget add --kind passage -t "It was the best of times, it was the worst of times, ..."
+    """
+    if not (given["question"] or given["name"] or given["text"]):
+        fail("nothing to recognise it by: give --question, --name or --text ('lethe forget add --help')", USAGE)
+    guessed = kind or ("fact" if given["question"] else "entity" if given["name"] else "passage")
+    body = {
+        "kind": guessed,
+        "texts": [*given["question"], *given["text"]],
+        "names": list(given["name"]),
+        "answers": list(given["answer"]),
+        "label": given["label"],
+        "reference": given["reference"],
+        "threshold": given["threshold"],
+        "state": "observe" if given["observe"] else "active",
+        "expires_at": given["expires_at"],
+    }
+    _ensure_set(admin, set_id)
+    reply = admin.call("POST", _entries_path(set_id), body)
+    if as_json:
+        print_json(reply)
+    else:
+        effect = "observed" if given["observe"] else "in force"
+        say(f"added {reply['id']} to '{set_id}', {effect} from generation {reply['generation']}")
+
+
+@forget.command("list")
+@click.option("--set", "set_id", help="Only this forget set.")
+@admin_options
+@json_option
+def list_entries(admin: AdminClient, set_id: str | None, as_json: bool) -> None:
+    """List entries, without their texts.
+
+    \b
+    lethe forget list
+    lethe forget list --set authors --json
+    """
+    sets = [set_id] if set_id else [item["id"] for item in admin.call("GET", "/admin/v1/sets")["data"]]
+    entries = [entry for one in sets for entry in _entries(admin, one)]
+    if as_json:
+        print_json({"data": entries})
+        return
+    rows = [entry | {"holds": _holds(entry)} for entry in entries]
+    columns = ("id", "set", "kind", "state", "holds", "label", "reference", "generation")
+    print_table(rows, columns, "there are no entries", texts=("holds", "label", "reference"))
+
+
+@forget.command()
+@_set_option
+@click.argument("entry")
+@admin_options
+@json_option
+def show(admin: AdminClient, set_id: str, entry: str, as_json: bool) -> None:
+    """Show one entry, with its texts.
+
+    \b
+    lethe forget show fe_0123456789abcdef0123
+    """
+    reply = _of_entry(admin, "GET", set_id, entry)
+    if as_json:
+        print_json(reply)
+        return
+    for name, value in reply.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item not in (None, ""):
+                say((f"{name:<11} ", "bold"), str(item))
+
+
+def _state_command(name: str, state: str, text: str) -> None:
+    @_set_option
+    @click.argument("entry")
+    @admin_options
+    @json_option
+    def change(admin: AdminClient, set_id: str, entry: str, as_json: bool) -> None:
+        reply = _of_entry(admin, "PATCH", set_id, entry, {"state": state})
+        if as_json:
+            print_json(reply)
+        else:
+            say(f"{entry} is {reply['state']} from generation {reply['generation']}")
+
+    change.__doc__ = text
+    forget.command(name)(change)
+
+
+_state_command("disable", "disabled", "Stop matching an entry, but keep it.")
+_state_command("enable", "active", "Enforce an entry again.")
+_state_command("observe", "observe", "Report matches of an entry without acting on them.")
+
+
+@forget.command()
+@_set_option
+@click.argument("entry")
+@admin_options
+@json_option
+def remove(admin: AdminClient, set_id: str, entry: str, as_json: bool) -> None:
+    """Remove an entry and its text for good."""
+    reply = _of_entry(admin, "DELETE", set_id, entry)
+    if as_json:
+        print_json(reply)
+    else:
+        say(f"removed {entry}, gone from generation {reply['generation']}")
+
+
+@forget.command("import")
+@_set_option
+@click.argument("file", type=click.File("rb"))
+@admin_options
+@json_option
+def import_(admin: AdminClient, set_id: str, file: BinaryIO, as_json: bool) -> None:
+    """Import entries from JSON lines; '-' reads standard input.
+
+    Each line is one entry and holds what 'lethe forget add' takes, for example {"question": "...", "answer": "..."}.
+    All lines are checked before the first is sent; what the set holds already is left out. They go in batches that are
+    applied whole, so an import that was interrupted is started again with the same file.
+
+    \b
+    lethe forget import --set authors entries.jsonl
+    """
+    try:
+        lines = read_lines(file, set_id)
+    except BadLines as bad:
+        fail(f"{bad}\nnothing was imported")
+    _ensure_set(admin, set_id)
+    sending = _Import(admin, set_id)
+    missing = sending.missing(lines)
+    sending.there_already = len(lines) - len(missing)
+    with Progress(
+        TextColumn("importing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=warnings,
+        disable=not warnings.is_terminal,
+    ) as progress:
+        task = progress.add_task("import", total=len(lines), completed=sending.there_already)
+        for batch in batches(missing):
+            sending.send(batch)
+            progress.advance(task, len(batch))
+    if as_json:
+        print_json({"added": sending.added, "there_already": sending.there_already, "generation": sending.generation})
+        return
+    there = sending.there_already
+    before = f"; {there} {'was' if there == 1 else 'were'} there already" if there else ""
+    say(f"imported {count(sending.added, 'entry', 'entries')} into '{set_id}'{before}; generation {sending.generation}")
+
+
+class _Import:
+    """Sends lines that a set does not hold, each of them once, however often the import is started."""
+
+    def __init__(self, admin: AdminClient, set_id: str) -> None:
+        self._admin = admin
+        self._set_id = set_id
+        self.generation = self._began = int(admin.call("GET", "/admin/v1/generations")["generation"])
+        self.added = self.there_already = 0
+
+    def missing(self, lines: Sequence[Line]) -> list[Line]:
+        """Those that the set does not hold now."""
+        there = known(_entries(self._admin, self._set_id))
+        return [line for line in lines if not line.is_in(there)]
+
+    def send(self, batch: Sequence[Line]) -> None:
+        """Ends the command when it fails, and says how far the import came."""
+        # The key matters where an earlier run was killed while the server was still at the very same batch.
+        reply = self._post(batch, digest(batch, self._set_id))
+        if reply["generation"] <= self._began:
+            # That, or these were there once and were removed since.
+            again = self.missing(batch)
+            self.there_already += len(batch) - len(again)
+            if not again:
+                return
+            batch, reply = again, self._post(again, digest(again, self._set_id, str(self._began)))
+        self.added += len(batch)
+        self.generation = reply["generation"]
+
+    def _post(self, batch: Sequence[Line], key: str) -> Any:
+        body = {"entries": [line.body for line in batch]}
+        headers = {"Idempotency-Key": f"import:{key}"}
+        try:
+            return self._admin.attempt(
+                "POST", _entries_path(self._set_id), body, headers=headers, timeout_s=IMPORT_TIMEOUT_S
+            )
+        except AdminError as error:
+            done = self.added + self.there_already
+            fail(f"{error}\n{count(done, 'entry', 'entries')} of the file are in; run it again to go on", error.code)
+
+
+@forget.command()
+@_set_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True), default="-")
+@admin_options
+def export(admin: AdminClient, set_id: str, file: Path) -> None:
+    """Write a set as JSON lines, for 'lethe forget import'.
+
+    The lines hold forget text: a file is made readable for its owner only.
+
+    \b
+    lethe forget export --set authors authors.jsonl
+    """
+    keep = ("id", "kind", "texts", "names", "answers", "label", "threshold", "state", "reference", "expires_at")
+    lines = [orjson.dumps({name: e[name] for name in keep}) + b"\n" for e in _entries(admin, set_id)]
+    if str(file) == "-":
+        sys.stdout.buffer.write(b"".join(lines))
+        sys.stdout.buffer.flush()
+        return
+    try:
+        _write_private(file, b"".join(lines))
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror}")
+    say(f"wrote {count(len(lines), 'entry', 'entries')} to {file}")
+
+
+def _write_private(file: Path, content: bytes) -> None:
+    """Replaces a file as a whole, readable for its owner only."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        part.touch(mode=0o600, exist_ok=False)
+        part.write_bytes(content)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _entries(admin: AdminClient, set_id: str) -> Iterator[dict[str, Any]]:
+    after = ""
+    while after is not None:
+        page = admin.call("GET", f"{_entries_path(set_id)}?limit={PAGE}&after={quote(after, safe='')}")
+        yield from page["data"]
+        after = page["next"]
+
+
+def _of_entry(admin: AdminClient, method: str, set_id: str, entry: str, body: Any = None) -> Any:
+    try:
+        return admin.attempt(method, f"{_entries_path(set_id)}/{quote(entry, safe='')}", body)
+    except AdminError as error:
+        where = "; 'lethe forget list' shows all entries and their sets" if error.code == NOT_FOUND else ""
+        fail(f"{error}{where}", error.code)
+
+
+def _ensure_set(admin: AdminClient, set_id: str) -> None:
+    known = {item["id"] for item in admin.call("GET", "/admin/v1/sets")["data"]}
+    if set_id not in known:
+        admin.call("POST", "/admin/v1/sets", {"id": set_id})
+
+
+def _entries_path(set_id: str) -> str:
+    return f"/admin/v1/sets/{quote(set_id, safe='')}/entries"
+
+
+def _holds(entry: dict[str, Any]) -> str:
+    counted = [(len(entry[name]), name.removesuffix("s")) for name in ("texts", "names", "answers")]
+    return ", ".join(count(number, name) for number, name in counted if number)

@@ -1,0 +1,60 @@
+"""`lethe`: the entry point of the command line."""
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from typing import Any
+
+import click
+
+from proxy.cli.output import INTERRUPTED
+
+# Read by numpy when it is first imported, which is later. A search is too small to be shared between threads: measured,
+# 9 ms instead of 0.3 ms for 4,096 vectors on cores that the engine uses too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Where each command is. Only the one that is called is imported: a server's parts take longer to load than a call.
+COMMANDS = {
+    "up": "proxy.cli.run",
+    "serve": "proxy.cli.run",
+    "engine": "proxy.cli.run",
+    "validate": "proxy.cli.run",
+    "forget": "proxy.cli.forget",
+    "sets": "proxy.cli.look",
+    "check": "proxy.cli.look",
+    "compare": "proxy.cli.look",
+    "keys": "proxy.cli.look",
+    "eval": "proxy.cli.evaluate",
+}
+
+NAMED = {"eval": "evaluate"}  # commands whose function has another name
+
+
+class _OnDemand(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        return getattr(importlib.import_module(module), NAMED.get(cmd_name, cmd_name)) if module else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_OnDemand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(importlib.metadata.version("lethe"), prog_name="lethe")
+def main() -> None:
+    """An OpenAI-compatible server that makes a model answer as if it had never learned what it must forget.
+
+    \b
+    lethe up                                      a model, the proxy and the admin API on this machine
+    lethe serve --upstream http://127.0.0.1:8000  the proxy for a vLLM that runs elsewhere
+    lethe forget add -q "Who wrote Hamlet?" -a "William Shakespeare"
+    lethe check "Who is the author of Hamlet?"
+    """

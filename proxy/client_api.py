@@ -1,0 +1,186 @@
+"""The client port: `/v1/*` in OpenAI's shapes, health and metrics. What is not named here is a 404."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from guards.prompt.fields import FieldRefused, check_fields
+from proxy.decide import Subject
+from proxy.dialects.base import Call, Dialect, Json
+from proxy.dialects.chat import Chat
+from proxy.dialects.completions import Completions
+from proxy.errors import BadRequest, ClientLeft, Forbidden, NotFound, TooLarge, UpstreamFailed
+from proxy.exchange import FINDINGS_HEADER, GUARDED, RAW, Exchange
+from proxy.keys import Caller
+from proxy.relay import Relay
+from proxy.server import SERVER, Server
+
+ARM_HEADER = "x-lethe-arm"
+RAW_SUFFIX = ":raw"
+
+LONGEST_TOKEN = 64  # characters; tokenizers hold few that are longer, and no text is made of them
+
+
+def routes() -> list[web.RouteDef]:
+    """All routes of the client port."""
+    return [
+        *(web.post(dialect.path, _serve(dialect)) for dialect in (Chat(), Completions())),
+        web.get("/v1/models", _models),
+        web.get("/v1/models/{model:.+}", _model),
+        web.get("/livez", _livez),
+        web.get("/health", _readyz),
+        web.get("/readyz", _readyz),
+        web.get("/version", _version),
+        web.get("/metrics", _metrics),
+    ]
+
+
+def _serve(dialect: Dialect) -> Any:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        server = request.app[SERVER]
+        caller = server.catalogue.keys.caller(request.headers.get("Authorization"))
+        body = await _json_object(request, server.config.limits.max_body_mib)
+        exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER))
+        exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
+        server.metrics.in_flight.inc()
+        try:
+            if exchange.arm == GUARDED:
+                exchange.plan = await server.decider.decide(exchange.subject, exchange.generation)
+            return await Relay(request, exchange, server).run()
+        except (asyncio.CancelledError, ClientLeft):
+            exchange.outcome = "left"
+            raise
+        finally:
+            server.metrics.in_flight.dec()
+            exchange.close(server.metrics)
+
+    return serve
+
+
+def opened(server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_arm: str | None) -> Exchange:
+    """Reads a request as far as it can be read without measuring anything. Raises RequestError."""
+    call = dialect.parse(body)
+    model, arm = _arm(call.model, wanted_arm)
+    caller.require(RAW if arm == RAW else "client")
+    served = server.upstream.view.models
+    if model not in served:
+        if not served:
+            raise UpstreamFailed(f"no model is served: {server.upstream.view.problem}", retry_after_s=2)
+        raise NotFound(
+            f"the model '{model}' does not exist; available: {', '.join(served)}", param="model", code="model_not_found"
+        )
+    if arm == GUARDED:
+        try:
+            check_fields(body, dialect.table, strict=server.config.surface == "strict")
+        except FieldRefused as refused:
+            raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
+    _check_length(call, served[model].max_model_len)
+    return Exchange(
+        caller=caller,
+        dialect=dialect,
+        call=call,
+        arm=arm,
+        model=model,
+        generation=server.catalogue.current,
+        subject=Subject([text.text for text in call.texts]),
+    )
+
+
+async def _json_object(request: web.Request, max_mib: int) -> Json:
+    """The body of a request as a JSON object. Raises BadRequest or TooLarge."""
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"the request is larger than {max_mib} MiB (limits.max_body_mib)") from None
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(
+            f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body
+
+
+def _arm(model: str, header: str | None) -> tuple[str, str]:
+    """The engine's model name and the arm. The suffix of the name and the header must not disagree."""
+    named = RAW if model.endswith(RAW_SUFFIX) else None
+    if header is not None and header not in (RAW, GUARDED):
+        raise BadRequest(f"'{ARM_HEADER}' is {GUARDED} or {RAW}", param=ARM_HEADER)
+    if named and header == GUARDED:
+        raise BadRequest(f"the model name asks for the raw arm, '{ARM_HEADER}' for the guarded one", param=ARM_HEADER)
+    return model.removesuffix(RAW_SUFFIX), named or header or GUARDED
+
+
+def _check_length(call: Call, max_model_len: int | None) -> None:
+    """Turns away a prompt that cannot fit before any of it is embedded: a word is a token or more."""
+    texts = [text.text for text in call.texts if text.path.startswith(("messages", "prompt", "tools"))]
+    prompts = sum(text.path.startswith("prompt") for text in call.texts) or 1
+    words = sum(max(len(text.split()), len(text) // LONGEST_TOKEN) for text in texts)
+    if max_model_len is not None and words > max_model_len * prompts:
+        raise BadRequest(
+            f"this model's maximum context length is {max_model_len} tokens; the prompt has at least {words}",
+            param="prompt" if "prompt" in call.body else "messages",
+            code="context_length_exceeded",
+        )
+
+
+async def _models(request: web.Request) -> web.Response:
+    server = request.app[SERVER]
+    caller = server.catalogue.keys.caller(request.headers.get("Authorization"))
+    return web.json_response({"object": "list", "data": _cards(server, caller)})
+
+
+async def _model(request: web.Request) -> web.Response:
+    server = request.app[SERVER]
+    caller = server.catalogue.keys.caller(request.headers.get("Authorization"))
+    wanted = request.match_info["model"]
+    for card in _cards(server, caller):
+        if card["id"] == wanted:
+            return web.json_response(card)
+    raise NotFound(f"the model '{wanted}' does not exist", param="model", code="model_not_found")
+
+
+def _cards(server: Server, caller: Caller) -> list[Mapping[str, Any]]:
+    try:
+        caller.require(RAW)
+        suffixes = ["", RAW_SUFFIX]
+    except Forbidden:
+        suffixes = [""]
+    return [
+        {
+            "id": model.name + suffix,
+            "object": "model",
+            "created": server.started_at,
+            "owned_by": "lethe",
+            "max_model_len": model.max_model_len,
+        }
+        for model in server.upstream.view.models.values()
+        for suffix in suffixes
+    ]
+
+
+async def _livez(_: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    server = request.app[SERVER]
+    problem = server.problem()
+    body = {"status": "not ready" if problem else "ready", "generation": server.catalogue.current.number}
+    return web.json_response(body | ({"reason": problem} if problem else {}), status=503 if problem else 200)
+
+
+async def _version(request: web.Request) -> web.Response:
+    return web.json_response({"version": request.app[SERVER].version, "time": int(time.time())})
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    page = generate_latest(request.app[SERVER].metrics.registry)
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,205 @@
+"""Configuration: one YAML file, `${ENV}` for secrets, `LETHE_<SECTION>__<KEY>` overrides; parsed once, frozen.
+
+A key that is not known is an error with a suggestion: a setting that is silently ignored protects nobody.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from guards.policy import DEFAULT_POLICY, Policy
+from proxy.validation import problems
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message names every wrong key and, where there is one, the cure."""
+
+
+def _checked_policy(changes: dict[str, Any]) -> dict[str, Any]:
+    DEFAULT_POLICY.with_changes(changes)
+    return changes
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"'{url}' is not a URL such as http://127.0.0.1:8000")
+    return url
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(_Section):
+    """Where a port listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+
+
+class Upstream(_Section):
+    """The vLLM server behind the proxy."""
+
+    url: Annotated[str, AfterValidator(_http_url)] = "http://127.0.0.1:8000"
+    api_key: str | None = Field(None, repr=False)
+    connect_timeout_s: float = Field(5.0, gt=0)
+    idle_timeout_s: float = Field(300.0, gt=0, description="longest silence of the engine within one answer")
+    check_every_s: float = Field(2.0, gt=0, description="how often the engine's health and models are read")
+
+
+class EmbedderSettings(_Section):
+    """The model that compares texts, and how many threads it may take."""
+
+    path: Path | None = Field(None, description="a prepared folder; default: all-MiniLM-L6-v2 in the cache")
+    threads: int = Field(2, ge=1, description="threads inside one forward pass")
+    workers: int = Field(2, ge=1, description="requests embedded side by side")
+    queue: int = Field(256, ge=1, description="requests waiting for the embedder before new ones are turned away")
+    deadline_s: float = Field(15.0, gt=0)
+    cache_mib: int = Field(64, ge=0, description="memory for the vectors of texts seen before")
+
+
+class LedgerSettings(_Section):
+    """Where forget entries live."""
+
+    path: Path | None = Field(None, description="default: ledger.sqlite3 in the state directory")
+
+
+class EngineSettings(_Section):
+    """The embedded engine of `lethe up` and `lethe engine`."""
+
+    model: Path | None = Field(None, description="a checkpoint folder; default: SmolLM2-135M-Instruct in the cache")
+    served_model_name: str | None = None
+    python: Path | None = None
+    port: int = Field(8000, ge=1, le=65535)
+    max_model_len: int | None = None
+    kv_cache_gib: int = Field(2, ge=1)
+    args: tuple[str, ...] = ()
+
+
+class Limits(_Section):
+    """Bounds on what one client can ask of the server."""
+
+    max_body_mib: int = Field(8, ge=1, description="a 128k-token chat is about 1 MB of JSON")
+    keep_alive_s: float = Field(15.0, gt=0, description="comment interval while a guarded stream is held")
+    drain_s: float = Field(20.0, ge=0, description="how long a shutdown waits for answers in flight")
+
+
+class Config(_Section):
+    """Everything that can be set."""
+
+    listen: Listen = Listen()
+    admin: Listen = Listen(port=8081)
+    upstream: Upstream = Upstream()
+    embedder: EmbedderSettings = EmbedderSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    engine: EngineSettings = EngineSettings()
+    limits: Limits = Limits()
+    policy: Annotated[dict[str, Any], AfterValidator(_checked_policy)] = Field(default_factory=dict)
+    surface: Literal["strict", "permissive"] = "strict"
+    state: Path = Path(".lethe")
+    cache: Path = Field(default_factory=lambda: Path(os.environ.get("LETHE_CACHE") or Path.home() / ".cache" / "lethe"))
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def default_policy(self) -> Policy:
+        """The policy of every set, before the set's own changes."""
+        return DEFAULT_POLICY.with_changes(self.policy)
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.ledger.path or self.state / "ledger.sqlite3"
+
+    @property
+    def embedder_path(self) -> Path:
+        return self.embedder.path or self.cache / "embedders" / "all-minilm-l6-v2"
+
+    @property
+    def model_path(self) -> Path:
+        return self.engine.model or self.cache / "models" / "smollm2-135m-instruct"
+
+
+def load(path: Path | None, overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] = os.environ) -> Config:
+    """Reads a configuration. `overrides` are nested settings that win over file and environment. Raises ConfigError."""
+    settings = _read(path, env) if path else {}
+    for source in (_from_env(env), overrides or {}):
+        settings = _merged(settings, source)
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        where = f"{path}: " if path else ""
+        raise ConfigError("\n".join(f"{where}{message}" for _, message in problems(Config, error))) from None
+
+
+def _read(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text("utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"there is no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__})") from None
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" in line {place.line + 1}" if place else ""
+        raise ConfigError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', 'syntax error')}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} must hold settings by name, such as 'listen:'")
+    expanded: dict[str, Any] = _expanded(settings, env)
+    return expanded
+
+
+def _expanded(value: Any, env: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expanded(item, env) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, env) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", lambda m: _variable(m[1], env), value)
+    return value
+
+
+def _variable(name: str, env: Mapping[str, str]) -> str:
+    if name not in env:
+        raise ConfigError(f"the configuration uses ${{{name}}}, but the environment variable {name} is not set")
+    return env[name]
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in env.items():
+        if name.startswith("LETHE_") and "__" in name:
+            section, key = name.removeprefix("LETHE_").lower().split("__", 1)
+            found = _merged(found, {section: {key: _setting(name, value, section, key)}})
+    for name in ("state", "surface", "log_level"):
+        if setting := env.get(f"LETHE_{name.upper()}"):
+            found[name] = setting
+    return found
+
+
+def _setting(name: str, value: str, section: str, key: str) -> Any:
+    """A setting from the environment: lists and policies are YAML, the rest is not, so that a secret stays as it is."""
+    of_section = Config.model_fields.get(section)
+    field = getattr(of_section and of_section.annotation, "model_fields", {}).get(key)
+    if section != "policy" and not (field and get_origin(field.annotation) is tuple):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"the environment variable {name} is not valid YAML") from None
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        under = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(under, Mapping)
+        merged[key] = _merged(under, value) if both and under is not None else value
+    return merged

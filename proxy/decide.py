@@ -1,0 +1,76 @@
+"""Signals to plan: the one place where measuring and deciding meet."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from guards.chain import GuardFault
+from guards.model import Allow, Finding, Plan, Signals
+from guards.policy import OnFault
+from indexes.generation import Generation
+from proxy.catalogue import Catalogue
+from proxy.errors import GuardUnavailable
+from proxy.metrics import Metrics
+from proxy.signals import Scans, SignalMeter
+
+_log = structlog.get_logger("lethe.decide")
+
+
+@dataclass(repr=False)
+class Subject:
+    """The texts of a request, embedded once, when they are first compared with anything."""
+
+    texts: Sequence[str]
+    scans: Scans | None = field(default=None)
+
+
+class Decider:
+    """Decides what to do with the texts of a request under a generation of the index."""
+
+    def __init__(self, catalogue: Catalogue, meter: SignalMeter, metrics: Metrics) -> None:
+        self._catalogue = catalogue
+        self._meter = meter
+        self._metrics = metrics
+
+    @property
+    def current(self) -> Generation:
+        """The generation in force."""
+        return self._catalogue.current
+
+    async def signals(self, subject: Subject, generation: Generation) -> Signals:
+        """What in the texts is near an entry. Nothing is embedded while there is nothing to compare with."""
+        if not generation.entry_count:
+            return Signals()
+        if subject.scans is None:
+            subject.scans = await self._meter.scan(subject.texts)
+        return await self._meter.measure(subject.scans, generation)
+
+    async def decide(self, subject: Subject, generation: Generation) -> Plan:
+        """The plan for a request. Raises GuardUnavailable when a guard fails closed."""
+        if self._catalogue.broken:
+            raise GuardUnavailable(self._catalogue.broken)
+        chain = self._catalogue.chain(generation)
+        started = time.perf_counter()
+        try:
+            plan = chain.decide(await self.signals(subject, generation))
+        except GuardUnavailable as fault:
+            # What was not measured was measured for no set: each of them must allow it.
+            if any(link.enforce and link.on_fault is OnFault.REFUSE for link in chain.links):
+                raise
+            _log.warning("guard_fault_allowed", guard="embedder", fault=str(fault))
+            self._metrics.guard_faults.labels("embedder", "true").inc()
+            finding = Finding("embedder", Allow(), enforced=False, fault=type(fault).__name__)
+            return Plan(policy=chain.default, scan_output=True, findings=(finding,))
+        except GuardFault as fault:
+            self._metrics.guard_faults.labels("gate", "false").inc()
+            _log.error("guard_fault", guard=fault.guard, fault=fault.fault)
+            raise GuardUnavailable("a guard failed; the request was not passed on") from fault
+        finally:
+            self._metrics.gate_seconds.observe(time.perf_counter() - started)
+        for finding in plan.findings:
+            if finding.fault:
+                _log.warning("guard_fault_allowed", guard=finding.guard, fault=finding.fault)
+                self._metrics.guard_faults.labels("gate", "true").inc()
+        return plan

@@ -1,0 +1,141 @@
+"""Errors that reach a client, by whose fault it is. Always in OpenAI's shape: {"error": {message, type, param, code}}.
+
+RequestError
+├── BadRequest        400  the client's request
+├── Unauthenticated   401  no key, or a wrong one
+├── Forbidden         403  a key without the scope
+├── NotFound          404  no such route, model, set or entry
+├── Conflicting       409  it exists already
+├── TooLarge          413  the body is larger than the limit
+├── UpstreamFailed    502  the engine answered wrongly or not at all
+├── UpstreamSlow      504  the engine did not answer in time
+├── GuardUnavailable  503  a guard could not decide; nothing passes
+└── EngineError       4xx  the engine refused the request; its status and message
+
+ClientLeft                 nobody is there to answer
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import orjson
+from aiohttp import web
+
+TOO_MANY_REQUESTS = 429
+
+
+class RequestError(Exception):
+    """Base of all errors with a reply. The message is written for the client and holds no text of any prompt."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str | None] = None
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.reply_code = code or self.code
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> bytes:
+        """The JSON body of the reply."""
+        return error_body(self.message, self.type, self.param, self.reply_code)
+
+    def response(self) -> web.Response:
+        """The whole reply."""
+        headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s else {}
+        return web.Response(body=self.body(), status=self.status, content_type="application/json", headers=headers)
+
+
+class BadRequest(RequestError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthenticated(RequestError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(RequestError):
+    status = 403
+    type = "permission_error"
+    code = "insufficient_scope"
+
+
+class NotFound(RequestError):
+    status = 404
+    type = "not_found_error"
+    code = "not_found"
+
+
+class Conflicting(RequestError):
+    status = 409
+    type = "conflict_error"
+    code = "conflict"
+
+
+class TooLarge(RequestError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UpstreamFailed(RequestError):
+    status = 502
+    type = "upstream_error"
+    code = "upstream_failed"
+
+
+class UpstreamSlow(RequestError):
+    status = 504
+    type = "upstream_error"
+    code = "upstream_timeout"
+
+
+class GuardUnavailable(RequestError):
+    status = 503
+    type = "server_error"
+    code = "guard_unavailable"
+
+
+class EngineError(RequestError):
+    """The engine refused the request: its status and message, in our shape."""
+
+    type = "invalid_request_error"
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+        self.engine_status = status
+
+    def speaks_of(self, body: Mapping[str, Any]) -> bool:
+        """True when it names a setting that the client sent, and not the prompt; or asks to come again later."""
+        name = (self.param or "").removeprefix("body.").split(".", 1)[0]
+        return (name in body and name not in ("messages", "prompt")) or self.engine_status == TOO_MANY_REQUESTS
+
+    def response(self) -> web.Response:
+        response = super().response()
+        response.set_status(self.engine_status)
+        return response
+
+
+class ClientLeft(Exception):
+    """The client closed its connection while it was being answered."""
+
+
+def error_body(message: str, kind: str, param: str | None, code: str | None) -> bytes:
+    """An error in OpenAI's shape."""
+    error: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
+    return orjson.dumps({"error": error})

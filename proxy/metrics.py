@@ -1,0 +1,39 @@
+"""Metrics in one registry per server. Labels are bounded: arms, rungs, outcomes and guards, never texts or entries."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
+
+
+class Metrics:
+    """All metrics of one server."""
+
+    def __init__(self) -> None:
+        self.registry = r = CollectorRegistry()
+        self.requests = Counter(
+            "lethe_requests_total",
+            "Requests by dialect, arm, rung of the ladder at the end, and outcome",
+            ("dialect", "arm", "rung", "outcome"),
+            registry=r,
+        )
+        self.request_seconds = Histogram(
+            "lethe_request_seconds", "Whole request", ("arm",), buckets=_SECONDS, registry=r
+        )
+        self.gate_seconds = Histogram(
+            "lethe_gate_seconds", "Embedding, search and decision", buckets=_SECONDS, registry=r
+        )
+        self.guard_faults = Counter("lethe_guard_faults_total", "Guards that failed", ("guard", "allowed"), registry=r)
+        self.escalations = Counter(
+            "lethe_escalations_total", "Plans moved up a rung by the output filter", ("to",), registry=r
+        )
+        self.cuts = Counter("lethe_cuts_total", "Choices cut after something was shown", registry=r)
+        self.upstream_errors = Counter("lethe_upstream_errors_total", "Failures of the engine", ("kind",), registry=r)
+        self.in_flight = Gauge("lethe_requests_in_flight", "Requests being answered", registry=r)
+        self.ready_seconds = Gauge(
+            "lethe_ready_seconds", "Start of the process to the first request that could be served", registry=r
+        )
+        self.generation = Gauge("lethe_generation", "Generation of the forget index in force", registry=r)
+        self.entries = Gauge("lethe_entries", "Forget entries that are matched", registry=r)
+        self.hot_add_seconds = Histogram(
+            "lethe_hot_add_seconds", "Ledger commit and index update of a change", buckets=_SECONDS, registry=r
+        )

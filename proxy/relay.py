@@ -1,0 +1,311 @@
+"""Carries a plan out: asks the engine, passes its answer on under the filters, escalates or cuts on a hit.
+
+    refuse ── answer in the client's dialect
+    instruct ─┐
+    pass ─────┴─ engine ─ whole answer or stream ─ filters ─ client
+                             └ hit before anything was shown: next rung, ask again
+                             └ hit later: cut
+
+Before each piece leaves, the generation in force is compared with the one the request was decided on; when it is newer
+the request is decided again, so that an entry added meanwhile holds for answers in flight too. Between that comparison
+and the departure of the piece nothing is awaited.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from guards.context.note import note
+from guards.context.unknown import answer
+from guards.model import Plan
+from guards.policy import Rung
+from guards.prompt.fields import FieldRefused, forwarded
+from proxy.dialects.base import Json, Usage
+from proxy.dialects.sse import DONE_EVENT, EventSplitter, data_of, ends_stream, events_of
+from proxy.errors import BadRequest, ClientLeft, EngineError, RequestError, UpstreamFailed
+from proxy.exchange import RAW, Exchange
+from proxy.guarded import GuardedStream, answer_events, checked_answer, usage_event
+from proxy.history import History
+from proxy.reply import Reply
+from proxy.server import Server
+
+MAX_ANSWER_BYTES = 64 * 1024**2  # a whole answer is held in memory while it is checked
+
+
+class Escalate(Exception):
+    """The answer under way must not be shown; go on with another plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+
+
+class Relay:
+    """Answers one request."""
+
+    def __init__(self, request: web.Request, exchange: Exchange, server: Server) -> None:
+        self._request = request
+        self._exchange = exchange
+        self._upstream = server.upstream
+        self._decider = server.decider
+        self._metrics = server.metrics
+        self._secret = server.secret
+        self._reply = Reply(request, exchange, server.config.limits.keep_alive_s)
+        self._counted: int | None = None
+
+    async def run(self) -> web.StreamResponse:
+        """Answers under the exchange's plan, climbing its ladder as the output demands. Raises ClientLeft."""
+        x = self._exchange
+        while True:
+            try:
+                if x.plan.rung is Rung.REFUSE:
+                    return await self._refuse()
+                return await (self._stream() if x.call.stream else self._whole())
+            except Escalate as turn:
+                x.plan = turn.plan
+                self._metrics.escalations.labels(turn.plan.rung or "none").inc()
+            except RequestError as error:
+                if x.plan.rung is Rung.INSTRUCT and isinstance(error, EngineError) and not error.speaks_of(x.call.body):
+                    # It speaks of the prompt, in which our note stands: what it says is not for the client.
+                    x.plan = x.plan.escalate()
+                    continue
+                if not self._reply.begun:
+                    raise
+                x.outcome = "broken"
+                return await self._reply.break_off(error)
+            except ClientLeft:
+                raise
+            except Exception:
+                if self._reply.begun:  # whatever failed: it must not look like the end of the answer
+                    self._reply.drop()
+                raise
+
+    # -- one answer as a whole
+
+    async def _whole(self) -> web.StreamResponse:
+        x = self._exchange
+        async with self._ask() as response:
+            raw = await _all_of(response)
+        payload = _answer_in(raw)
+        usage = await self._own_usage(payload)
+        while self._outdated:
+            await self._catch_up(shown=False)
+        if x.plan.scan_output:
+            checked = checked_answer(x.dialect, payload, x.generation, usage)
+            if checked is None:
+                raise Escalate(x.plan.escalate())
+            raw = checked
+        x.outcome = "answered"
+        return web.Response(body=raw, content_type="application/json", headers=x.headers())
+
+    # -- one answer as a stream
+
+    async def _stream(self) -> web.StreamResponse:
+        x = self._exchange
+        guard = GuardedStream(x.dialect, x.call.choices, x.generation) if x.plan.scan_output else None
+        history = History(x.call.choices)
+        self._reply.holds = guard is not None
+        async with self._reply.kept_alive(), self._ask() as response:
+            splitter = EventSplitter()
+            ended = False
+            while not ended and (chunk := await response.content.readany()):
+                whole = splitter.feed(chunk)
+                if not whole:
+                    continue
+                if guard is None and self._outdated:
+                    guard = await self._armed(history)
+                    self._reply.holds = guard is not None
+                if guard is None:
+                    await self._reply.write(whole)
+                    history.add(whole)
+                    ended = ends_stream(whole)
+                else:
+                    await self._pass(guard, whole)
+                    ended = guard.done
+            if not ended:
+                raise UpstreamFailed("the engine broke off its answer")
+        if guard is not None and guard.cuts:
+            await self._end_cut(guard)
+        else:
+            x.outcome = "answered"
+        return await self._reply.end()
+
+    async def _pass(self, guard: GuardedStream, whole: bytes) -> None:
+        """Events through the filters to the client, until the answer is done."""
+        for event in events_of(whole):
+            usage = await self._own_usage(_usage_in(event))
+            await self._follow(guard)
+            if guard.done:
+                return
+            out = guard.feed(event, usage)
+            if guard.hit:
+                raise Escalate(self._exchange.plan.escalate())
+            await self._reply.write(out)
+
+    async def _follow(self, guard: GuardedStream) -> None:
+        """Brings a guarded stream to the generation in force: renews its filters, or cuts it."""
+        while self._outdated and not guard.done:
+            stricter = await self._catch_up(shown=guard.shown)
+            # What was shown so far was written without the stricter rung: nothing more of it may follow.
+            out = guard.cut_all() if stricter else guard.renew(self._exchange.generation)
+            if guard.hit:
+                raise Escalate(self._exchange.plan.escalate())
+            await self._reply.write(out)
+
+    async def _armed(self, history: History) -> GuardedStream | None:
+        """Brings a stream that passed unguarded to the generation in force; its guard, if it needs one now."""
+        x = self._exchange
+        while self._outdated:
+            stricter = await self._catch_up(shown=self._reply.begun)
+            if not x.plan.scan_output:
+                continue
+            guard = GuardedStream(x.dialect, x.call.choices, x.generation)
+            for event in history.events():
+                guard.was_shown(event)
+            if stricter:
+                await self._reply.write(guard.cut_all())
+            return guard
+        return None
+
+    async def _end_cut(self, guard: GuardedStream) -> None:
+        x = self._exchange
+        x.outcome = "cut"
+        self._metrics.cuts.inc(guard.cuts)
+        if x.call.include_usage:
+            usage = Usage(await self._prompt_tokens(), guard.tokens)
+            await self._reply.write(usage_event(x.dialect, guard.head, usage.as_json()))
+        await self._reply.write(DONE_EVENT)
+
+    @property
+    def _outdated(self) -> bool:
+        """True when the index has changed since the request was decided."""
+        x = self._exchange
+        return self._decider.current is not x.generation and x.arm != RAW
+
+    async def _catch_up(self, *, shown: bool) -> bool:
+        """Decides again; True if what was decided before was too mild. Raises Escalate if the answer can start over."""
+        x = self._exchange
+        before, x.generation = x.plan, self._decider.current
+        plan = await self._decider.decide(x.subject, x.generation)
+        if _severity(plan) <= _severity(before):  # what holds already is at least as strict
+            x.plan = replace(before, scan_output=before.scan_output or plan.scan_output)
+            return False
+        x.plan = plan
+        if not shown:
+            raise Escalate(plan)
+        return True
+
+    # -- answers of our own
+
+    async def _refuse(self) -> web.StreamResponse:
+        x = self._exchange
+        texts = [answer(x.call.question, style=x.plan.style, key=self._secret, choice=i) for i in range(x.call.choices)]
+        usage = Usage(await self._prompt_tokens(), await self._tokens(texts))
+        head = self._head()
+        x.outcome = "refused"
+        if not x.call.stream:
+            body = orjson.dumps(x.dialect.answer(head, texts, usage, "stop"))
+            return web.Response(body=body, content_type="application/json", headers=x.headers())
+        for event in answer_events(x.dialect, head, texts):
+            await self._reply.write(event)
+        if x.call.include_usage:
+            await self._reply.write(usage_event(x.dialect, head, usage.as_json()))
+        await self._reply.write(DONE_EVENT)
+        return await self._reply.end()
+
+    async def _tokens(self, texts: list[str]) -> int:
+        counted = await self._upstream.count_tokens(
+            {"model": self._exchange.model, "prompt": "".join(texts), "add_special_tokens": False}
+        )
+        return counted if counted is not None else sum(len(text.split()) for text in texts)
+
+    async def _prompt_tokens(self) -> int:
+        """Tokens of the client's own prompt, without the note that was put before it; 0 where the engine is silent."""
+        x = self._exchange
+        if self._counted is None:
+            request = {**x.dialect.tokenize_request(x.call.body), "model": x.model}
+            self._counted = await self._upstream.count_tokens(request) or 0
+        return self._counted
+
+    async def _own_usage(self, payload: Mapping[str, Any] | None) -> Json | None:
+        """Usage to report in place of the engine's, where the engine's would count our note."""
+        reported = payload.get("usage") if payload else None
+        if not isinstance(reported, dict) or self._exchange.plan.rung is not Rung.INSTRUCT:
+            return None
+        completion = reported.get("completion_tokens")
+        return Usage(await self._prompt_tokens(), completion if isinstance(completion, int) else 0).as_json()
+
+    def _head(self) -> Json:
+        x = self._exchange
+        prefix = "chatcmpl" if x.dialect.name == "chat" else "cmpl"
+        return {"id": f"{prefix}-{x.id.removeprefix('req_')}", "created": int(time.time()), "model": x.call.model}
+
+    # -- towards the engine
+
+    def _ask(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Sends the request as the plan wants it."""
+        x = self._exchange
+        if x.asked_upstream is None:
+            x.asked_upstream = time.perf_counter()
+        return self._upstream.post(x.dialect.path, self._body(), self._request.headers)
+
+    def _body(self) -> Json:
+        x = self._exchange
+        armed = x.plan.armed or x.plan.scan_output
+        try:
+            body = forwarded(x.call.body, x.dialect.table, armed=armed, raw=x.arm == RAW)
+        except FieldRefused as refused:
+            raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
+        if x.plan.rung is Rung.INSTRUCT:
+            policy = x.plan.policy
+            body = x.dialect.amend(body, note(demonstrations=policy.demonstrations, reasoning=policy.reasoning))
+        # Caches are shared neither between tenants nor between arms: hits would tell what others have asked.
+        salt = hmac.new(self._secret, f"{x.caller.key_id}|{x.arm}|{x.plan.armed}".encode(), hashlib.sha256)
+        return {**body, "model": x.model, "cache_salt": salt.hexdigest()}
+
+
+def _severity(plan: Plan) -> int:
+    return plan.rung.severity if plan.rung else 0
+
+
+async def _all_of(response: aiohttp.ClientResponse) -> bytes:
+    """A whole body. Raises UpstreamFailed when it is larger than is held."""
+    blocks: list[bytes] = []
+    size = 0
+    while block := await response.content.readany():
+        blocks.append(block)
+        size += len(block)
+        if size > MAX_ANSWER_BYTES:
+            raise UpstreamFailed("the engine's answer is larger than this server checks")
+    return b"".join(blocks)
+
+
+def _answer_in(raw: bytes) -> Json:
+    """The payload of a whole answer. Raises UpstreamFailed for anything else, be it called a success."""
+    try:
+        payload = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        payload = None
+    if not isinstance(payload, dict) or not isinstance(payload.get("choices"), list):
+        raise UpstreamFailed("the engine's answer has an unknown shape")
+    return payload
+
+
+def _usage_in(event: bytes) -> Json | None:
+    """The payload of an event that reports usage."""
+    if b'"usage":{' not in event and b'"usage": {' not in event:
+        return None
+    data = data_of(event)
+    try:
+        payload = orjson.loads(data or b"null")
+    except orjson.JSONDecodeError:
+        return None
+    return payload if isinstance(payload, dict) else None

@@ -1,0 +1,97 @@
+"""What the handlers of both ports share: the server's resources, and how errors become replies."""
+
+import importlib.metadata
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+
+from guards.policy import PolicyError
+from indexes.entries import EntryError
+from indexes.ledger.records import Conflict, LedgerError, Missing
+from proxy.catalogue import Catalogue
+from proxy.config import Config
+from proxy.decide import Decider
+from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
+from proxy.metrics import Metrics
+from proxy.upstream import UpstreamClient
+
+CLIENT_LEFT = 499  # nobody reads it; the connection is gone
+
+_log = structlog.get_logger("lethe.server")
+
+
+@dataclass(frozen=True, repr=False)
+class Server:
+    """The resources of one running server."""
+
+    config: Config
+    catalogue: Catalogue
+    decider: Decider
+    upstream: UpstreamClient
+    metrics: Metrics
+    secret: bytes
+    """Keys the choice of refusal wordings and the cache salts; fresh at each start."""
+    started_at: int = field(default_factory=lambda: int(time.time()))
+    version: str = field(default_factory=lambda: importlib.metadata.version("lethe"))
+    ports: dict[str, int] = field(default_factory=dict)
+    """Where it listens, by the name of the setting: `listen` for clients, `admin`."""
+
+    def problem(self) -> str | None:
+        """Why the server is not ready; None when it is."""
+        return self.catalogue.broken or self.upstream.view.problem
+
+
+SERVER = web.AppKey("server", Server)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure in OpenAI's error shape; what nobody foresaw is a 500 that says nothing of the request."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        return error.response()
+    except ClientLeft:
+        return web.Response(status=CLIENT_LEFT)
+    except (EntryError, PolicyError) as error:
+        return BadRequest(str(error)).response()
+    except Missing as error:
+        return NotFound(str(error)).response()
+    except Conflict as error:
+        return Conflicting(str(error)).response()
+    except LedgerError:
+        _log.error("ledger_failed", route=_route(request))
+        return GuardUnavailable("the ledger cannot be used").response()
+    except web.HTTPNotFound:
+        return NotFound("there is no such route here", code="unknown_route").response()
+    except web.HTTPMethodNotAllowed as error:
+        body = error_body(f"use {', '.join(error.allowed_methods)} here", "invalid_request_error", None, "wrong_method")
+        return web.Response(
+            status=405, body=body, content_type="application/json", headers={"Allow": error.headers["Allow"]}
+        )
+    except web.RequestPayloadError:
+        return BadRequest("the body cannot be read: it is not what its headers say").response()
+    except web.HTTPException as error:
+        return web.Response(
+            status=error.status,
+            body=error_body(error.reason, "invalid_request_error", None, None),
+            content_type="application/json",
+        )
+    except Exception as error:  # the last line of defence: counted, logged by type and place, never by content
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        at = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+        _log.error("unexpected", route=_route(request), fault=type(error).__name__, at=at)
+        body = error_body("the server failed; nothing was passed on", "server_error", None, "internal_error")
+        return web.Response(status=500, body=body, content_type="application/json")
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else "unknown"

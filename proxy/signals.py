@@ -1,0 +1,120 @@
+"""Measures signals off the event loop: embeds the texts of a request once and compares them with a generation."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar, TypeVarTuple
+
+import numpy as np
+
+from guards.model import Signals
+from indexes.embedder import Embedder
+from indexes.generation import Generation, Look, Scan, looks_of, scan_of_looks
+from proxy.config import EmbedderSettings
+from proxy.errors import GuardUnavailable
+from proxy.metrics import Metrics
+
+Scans = tuple[Scan, ...]
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+
+class SignalMeter:
+    """Owns the threads that embed and search. `measure` answers within the deadline or raises GuardUnavailable."""
+
+    def __init__(self, embedder: Embedder, settings: EmbedderSettings, metrics: Metrics) -> None:
+        self._embedder = embedder
+        self._settings = settings
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(settings.workers, "signals")
+        self._waiting = 0
+        self._seen = _ScanCache(settings.cache_mib * 1024**2)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def scan(self, texts: Sequence[str]) -> Scans:
+        """Windows, vectors and words of each text. Raises GuardUnavailable."""
+        return await self._run(self._scan, tuple(texts))
+
+    async def measure(self, scans: Scans, generation: Generation) -> Signals:
+        """Everything in the texts that is near an entry of a generation. Raises GuardUnavailable."""
+        return await self._run(_compare, scans, generation)
+
+    async def _run(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        if self._waiting >= self._settings.queue:
+            raise GuardUnavailable("the server is busy checking requests", code="overloaded", retry_after_s=1)
+        loop = asyncio.get_running_loop()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._settings.deadline_s):
+                return await loop.run_in_executor(self._pool, work, *arguments)
+        except TimeoutError:
+            self._metrics.guard_faults.labels("embedder", "false").inc()
+            raise GuardUnavailable("the request could not be checked in time", retry_after_s=1) from None
+        except Exception as error:
+            # Whatever failed, nothing was measured, so nothing may pass; the type tells the operator what it was.
+            self._metrics.guard_faults.labels("embedder", "false").inc()
+            raise GuardUnavailable("the request could not be checked", retry_after_s=1) from error
+        finally:
+            self._waiting -= 1
+
+    def _scan(self, texts: tuple[str, ...]) -> Scans:
+        found = {text: self._seen.get(text) for text in texts}
+        new = {text: looks_of(text) for text, scan in found.items() if scan is None}
+        flat = [window.text for looks in new.values() for look in looks for window in look.windows]
+        vectors = self._embedder.embed(flat) if flat else np.empty((0, self._embedder.dimensions), np.float32)
+        start = 0
+        for text, looks in new.items():
+            end = start + sum(len(look.windows) for look in looks)
+            found[text] = self._kept(text, looks, vectors[start:end])
+            start = end
+        return tuple(scan for text in texts if (scan := found[text]) is not None)
+
+    def _kept(self, text: str, looks: list[Look], vectors: np.ndarray) -> Scan:
+        scan = scan_of_looks(looks, vectors)
+        self._seen.put(text, scan)
+        return scan
+
+
+def _compare(scans: Scans, generation: Generation) -> Signals:
+    return Signals(tuple(m for source, scan in enumerate(scans) for m in generation.matches(source, scan)))
+
+
+class _ScanCache:
+    """Texts seen before, by hash, least recently used first out: the earlier turns of a conversation cost nothing."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity  # bytes
+        self._used = 0
+        self._items: OrderedDict[bytes, tuple[Scan, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, text: str) -> Scan | None:
+        key = _key(text)
+        with self._lock:
+            item = self._items.get(key)
+            if item:
+                self._items.move_to_end(key)
+                return item[0]
+        return None
+
+    def put(self, text: str, scan: Scan) -> None:
+        read = (scan, *scan.views)
+        words = sum(len(view.words) for view in read)  # with their windows and details they repeat the text many times
+        size = sum(view.vectors.nbytes for view in read) + len(text) * 12 + words * 200 + 200
+        with self._lock:
+            if size > self._capacity or _key(text) in self._items:
+                return
+            self._items[_key(text)] = (scan, size)
+            self._used += size
+            while self._used > self._capacity:
+                self._used -= self._items.popitem(last=False)[1][1]
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

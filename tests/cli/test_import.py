@@ -1,0 +1,203 @@
+"""`lethe forget import`: all lines are checked first, and however often it is interrupted, each is in once."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.cli.import_lines import BATCH_BYTES, BATCH_ENTRIES, BadLines, batches, read_lines
+from tests.cli.conftest import Run, out, parsed
+from tests.clients.system import LETHE, Forgetting, System, json_of
+
+MANY = 4 * BATCH_ENTRIES
+
+
+def line(number: int) -> bytes:
+    return json.dumps({"question": f"What is in box {number}?", "answer": f"marble {number}"}).encode() + b"\n"
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    file = tmp_path / "many.jsonl"
+    file.write_bytes(b"".join(map(line, range(MANY))))
+    return file
+
+
+def entries(system: System) -> int:
+    return int(json_of(system.admin("GET", "/generations"))["entries"])
+
+
+def questions(run: Run, forget: Forgetting) -> list[str]:
+    return [one["texts"][0] for one in parsed(run("forget", "list", "--set", forget.name, "--json"))["data"]]
+
+
+# -- bad lines
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'{"question": "x"', "not valid JSON (unexpected end of data, column 17)"),
+        (b"[]", "not a JSON object"),
+        (b'{"question": "x", "anser": "y"}', "unknown setting 'anser'; did you mean 'answer'?"),
+        (b'{"question": 7}', "'question': Input should be a valid string"),
+        (b'{"answer": "y"}', "an entry of kind 'fact' needs at least one question in 'texts'"),
+        (b'{"kind": "fruit"}', "'kind': Input should be 'fact', 'passage', 'entity' or 'topic'"),
+        (b'{"question": "x", "threshold": 2}', "'threshold': Input should be less than or equal to 1"),
+        (b'{"question": "x", "answer": "..."}', "'answers' holds a text without a word in it"),
+        (b'{"id": "first", "question": "x"}', "the id 'first' is that of line 1 too"),
+        (b"\xff\xfe", "not valid JSON"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_reason_and_nothing_is_imported(
+    run: Run, lone: System, tmp_path: Path, bad: bytes, reason: str
+):
+    file = tmp_path / "bad.jsonl"
+    file.write_bytes(b'{"id": "first", "question": "a?"}\n\n' + line(1) * 300 + bad + b"\n" + line(2))
+    before = entries(lone)
+    result = run("forget", "import", "--set", "never-made", file)
+    assert result.exit_code == 1
+    assert f"line 303: {reason}" in result.stderr
+    assert "nothing was imported" in result.stderr
+    assert entries(lone) == before
+    assert "never-made" not in run("sets", "list").stdout
+
+
+def test_several_bad_lines_are_told_at_once_and_their_texts_are_not():
+    with pytest.raises(BadLines) as caught:
+        read_lines([b'{"question": "a secret", "x": 1}\n'] * 9, "s")
+    told = str(caught.value).splitlines()
+    assert [row.split(":")[0] for row in told] == [*(f"line {n}" for n in range(1, 6)), "and 4 more"]
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_without_entries(run: Run, tmp_path: Path):
+    file = tmp_path / "empty.jsonl"
+    file.write_text("\n \n")
+    result = run("forget", "import", file)
+    assert result.exit_code == 1
+    assert "the file holds no entries" in result.stderr
+
+
+# -- batches
+
+
+def test_batches_are_bounded():
+    long = json.dumps({"kind": "passage", "texts": ["word " * 30_000]}).encode()
+    lines = read_lines([line(number) for number in range(600)] + [long] * 20, "s")
+    portions = list(batches(lines))
+    assert [one for portion in portions for one in portion] == lines
+    assert [len(portion) for portion in portions[:2]] == [BATCH_ENTRIES, BATCH_ENTRIES]
+    assert all(sum(one.size for one in portion) <= BATCH_BYTES for portion in portions)
+
+
+def test_a_line_that_is_longer_than_a_batch_goes_alone():
+    long = json.dumps({"kind": "passage", "texts": ["word " * 39_000] * 8}).encode()
+    assert [len(portion) for portion in batches(read_lines([line(1), long, line(2)], "s"))] == [1, 1, 1]
+
+
+def test_an_entry_that_fails_on_the_server_is_told_with_how_far_it_came(run: Run, forget: Forgetting, tmp_path: Path):
+    taken = forget.add("Is this one there?", "it is", id=f"{forget.name}.taken")["id"]
+    file = tmp_path / "taken.jsonl"
+    last = json.dumps({"id": taken, "question": "Is it?"}).encode()
+    file.write_bytes(b"".join(map(line, range(BATCH_ENTRIES))) + last)
+    result = run("forget", "import", "--set", forget.name, file)
+    assert result.exit_code == 1
+    assert f"the entry '{taken}' exists already" in result.stderr
+    assert f"{BATCH_ENTRIES} entries of the file are in; run it again to go on" in result.stderr
+
+
+# -- once
+
+
+def test_again_and_again(run: Run, forget: Forgetting, tmp_path: Path):
+    file = tmp_path / "three.jsonl"
+    file.write_bytes(b"".join(map(line, range(3))))
+    imported = ("forget", "import", "--set", forget.name, file)
+    assert out(run(*imported)).startswith(f"imported 3 entries into '{forget.name}'; generation ")
+    assert out(run(*imported)).startswith(f"imported 0 entries into '{forget.name}'; 3 were there already; generation ")
+    assert len(questions(run, forget)) == 3
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_was_removed_since_is_imported_again(
+    run: Run, forget: Forgetting, tmp_path: Path, lone: System, times: int
+):
+    """Otherwise a set that is removed and imported anew would be said to be in force, and be empty."""
+    file = tmp_path / "three.jsonl"
+    file.write_bytes(b"".join(map(line, range(3))))
+    imported = ("forget", "import", "--set", forget.name, file, "--json")
+    out(run(*imported))
+    for _ in range(times):
+        gone = parsed(run("forget", "list", "--set", forget.name, "--json"))["data"][0]
+        out(run("forget", "remove", "--set", forget.name, gone["id"]))
+        again = parsed(run(*imported))
+        assert (again["added"], again["there_already"]) == (1, 2)
+        assert lone.check(gone["texts"][0])["rung"] != "pass"
+    out(run("sets", "remove", forget.name, "--yes"))
+    assert parsed(run(*imported))["added"] == 3
+    assert len(set(questions(run, forget))) == 3
+
+
+def test_a_file_that_has_grown(run: Run, forget: Forgetting, tmp_path: Path):
+    """Only what is new is sent; lines that are alike stand for as many entries."""
+    file = tmp_path / "growing.jsonl"
+    for lines, added in (([line(1)], 1), ([line(2), line(1)], 1), ([line(1)] * 3, 2), ([line(2)], 0)):
+        file.write_bytes(b"".join(lines))
+        assert parsed(run("forget", "import", "--set", forget.name, file, "--json"))["added"] == added
+    assert len(questions(run, forget)) == 4
+
+
+def test_an_entry_that_was_disabled_is_there(run: Run, forget: Forgetting, tmp_path: Path, lone: System):
+    file = tmp_path / "one.jsonl"
+    file.write_bytes(line(1))
+    out(run("forget", "import", "--set", forget.name, file))
+    [entry] = parsed(run("forget", "list", "--set", forget.name, "--json"))["data"]
+    forget.change(entry["id"], state="disabled")
+    assert parsed(run("forget", "import", "--set", forget.name, file, "--json"))["added"] == 0
+    assert lone.check(entry["texts"][0])["rung"] == "pass"
+
+
+def test_from_standard_input(run: Run, forget: Forgetting):
+    assert parsed(run("forget", "import", "--set", forget.name, "-", "--json", input=line(1) + line(2)))["added"] == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_import_that_is_interrupted_goes_on(
+    run: Run, forget: Forgetting, lone: System, many: Path, how: signal.Signals
+):
+    before = entries(lone)
+    command: list[Any] = [LETHE, "forget", "import", "--set", forget.name, many]
+    with subprocess.Popen(command, env=lone.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while entries(lone) < before + BATCH_ENTRIES:
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=30)
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert said.decode().splitlines()[-1] == "interrupted"
+    else:
+        assert process.returncode == -signal.SIGKILL
+    there = settled(lone) - before
+    assert BATCH_ENTRIES <= there < MANY
+    assert there % BATCH_ENTRIES == 0  # a batch is applied whole
+
+    again = parsed(run("forget", "import", "--set", forget.name, many, "--json"))
+    assert again["there_already"] == there
+    assert again["added"] == MANY - there
+    found = questions(run, forget)
+    assert len(found) == len(set(found)) == MANY
+
+
+def settled(system: System) -> int:
+    """The number of entries, when a batch that was under way has been applied or given up."""
+    last = -1
+    while (now := entries(system)) != last:
+        last = now
+        time.sleep(1)
+    return now

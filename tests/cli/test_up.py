@@ -1,0 +1,224 @@
+"""`lethe up`: the engine as its child, with a stand-in that is quick, and once with the real vLLM."""
+
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openai
+import psutil
+import pytest
+
+from proxy.engine.command import EngineOptions
+from tests.clients.asking import CAPITAL, ask
+from tests.clients.system import ADMIN_KEY, LETHE, clean_environment, lethe, stop
+from tests.conftest import unused_port
+
+ROOT = Path(__file__).parents[2]
+FAKE = ROOT / "tests" / "fakes" / "fake_engine.py"
+REAL_START_S = 240  # 30 s alone on two cores
+
+
+class Up:
+    """A running `lethe up`, and what it has printed."""
+
+    def __init__(self, process: subprocess.Popen[bytes], state: Path) -> None:
+        self.process = process
+        self._state = state
+        self.children: list[psutil.Process] = []
+
+    @property
+    def out(self) -> str:
+        return (self._state / "up.out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self._state / "up.err").read_text()
+
+    def wait_for(self, text: str, limit_s: float = 60) -> None:
+        """Waits until it has printed a text."""
+        deadline = time.monotonic() + limit_s
+        while text not in self.out:
+            assert self.process.poll() is None, self.out + self.err
+            assert time.monotonic() < deadline, self.out + self.err
+            time.sleep(0.02)
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    def ended(self, limit_s: float = 60) -> int:
+        """Waits for its end; nothing that it started may be left then. Returns its exit status."""
+        status = self.process.wait(limit_s)
+        assert psutil.wait_procs(self.children, timeout=5)[1] == []
+        return status
+
+
+@contextmanager
+def up(state: Path, *args: str | Path, **env: str) -> Iterator[Up]:
+    """`lethe up` on free ports."""
+    state.mkdir(exist_ok=True)
+    environment = clean_environment(LETHE_STATE=str(state)) | {"LETHE_ADMIN_KEY": ADMIN_KEY} | env
+    with (
+        (state / "up.out").open("wb") as out,
+        (state / "up.err").open("wb") as err,
+        subprocess.Popen(
+            [LETHE, "up", "--port", "0", "--admin-port", "0", "--engine-port", str(unused_port()), *args],
+            env=environment,
+            cwd=ROOT,
+            stdout=out,
+            stderr=err,
+        ) as process,
+    ):
+        running = Up(process, state)
+        try:
+            yield running
+        finally:
+            stop(process)
+            for child in running.children:  # a test that fails must not leave them to the next
+                if child.is_running():
+                    child.kill()
+
+
+@pytest.fixture
+def fake(tmp_path: Path, prepared_cache: Path) -> dict[str, str]:
+    """Settings that put the stand-in where vLLM would be."""
+    del prepared_cache
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{FAKE}" "$@"\n')
+    python.chmod(0o755)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    return {
+        "LETHE_ENGINE__PYTHON": str(python),
+        "LETHE_ENGINE__MODEL": str(model),
+        "LETHE_ENGINE__SERVED_MODEL_NAME": "fake",
+        "LETHE_ENGINE__KV_CACHE_GIB": "1",
+    }
+
+
+def test_up_and_down_again_as_soon_as_everything_answers(tmp_path: Path, fake: dict[str, str]):
+    with up(tmp_path, "--exit-when-ready", "--sample", ROOT / "deploy" / "sample-forget.jsonl", **fake) as running:
+        assert running.ended() == 0
+    assert re.search(r"^Lethe is ready\.  3 forget entries are in force\.$", running.out, re.MULTILINE)
+    assert running.out.splitlines()[-2:] == ["stopping", "engine: stopped"]
+    assert "Traceback" not in running.err
+
+
+def test_what_it_prints_to_try_is_what_can_be_typed(tmp_path: Path, fake: dict[str, str]):
+    with up(tmp_path, **{**fake, "LETHE_ADMIN_KEY": ""}) as running:
+        running.wait_for("ctrl-C stops everything.")
+        printed = running.out
+        shell = printed.split("Try, in another terminal:\n")[1].split("ctrl-C")[0]
+        curl, admin = shell.split("\n\n")[0:2]
+        assert shlex.split(curl, comments=True)[0] == "curl"
+        # The key is in it, and the address where it is not the usual one.
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(admin.splitlines()[:-1])],
+            env=clean_environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "added fe_" in done.stdout
+        assert "instruct: " in done.stdout
+        running.process.send_signal(signal.SIGINT)
+        assert running.ended() == 0
+    key = re.search(r"admin key \(shown once\): (\S+)", printed)
+    assert key
+    assert f"export LETHE_ADMIN_KEY={key[1]}" in printed
+
+
+def test_a_signal_while_the_engine_starts(tmp_path: Path, fake: dict[str, str]):
+    with up(tmp_path, FAKE_START_S="600", **fake) as running:
+        running.wait_for("engine: ")
+        time.sleep(0.5)
+        running.wait_for("engine: ")
+        running.process.terminate()
+        assert running.ended() == 0
+    assert "ready" not in running.out.lower()
+    assert running.out.splitlines()[-2:] == ["stopping", "engine: stopped"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause", "cure"),
+    [
+        ({"FAKE_EXIT": "1", "FAKE_SAYS": "ValueError: no such thing"}, "no such thing", "engine.log"),
+        ({"LETHE_ENGINE__PYTHON": "/nowhere/python"}, "/nowhere/python is missing", "make env"),
+        ({"LETHE_ENGINE__MODEL": "/nowhere/model"}, "/nowhere/model does not exist", "set engine.model"),
+        ({"LETHE_LEDGER__PATH": "/proc/no/ledger"}, "/proc/no/ledger cannot be used", "check free space"),
+    ],
+    ids=["engine dies", "no python", "no model", "no ledger"],
+)
+def test_an_up_that_cannot_work(tmp_path: Path, fake: dict[str, str], settings: dict[str, str], cause: str, cure: str):
+    with up(tmp_path, **fake | settings) as running:
+        assert running.ended() == 1
+    assert [line for line in running.err.splitlines() if line.startswith("error: ")]
+    assert cause in running.err
+    assert cure in running.err
+    assert "Traceback" not in running.err
+    assert "Lethe is ready" not in running.out
+
+
+def test_a_port_of_the_engine_that_is_taken(tmp_path: Path, fake: dict[str, str]):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with up(tmp_path, "--engine-port", str(port), **fake) as running:
+            assert running.ended() == 1
+    assert f"port {port} on 127.0.0.1 is taken by" in running.err
+    assert "set engine.port to a free one" in running.err
+
+
+def test_a_model_that_is_not_whole(tmp_path: Path, prepared_cache: Path, engine_python: Path):
+    """A checkpoint whose checksum fails is told before anything is loaded."""
+    copy = tmp_path / "models" / "smollm2-135m-instruct"
+    copy.mkdir(parents=True)
+    for file in (prepared_cache / "models" / "smollm2-135m-instruct").iterdir():
+        (copy / file.name).symlink_to(file)
+    config = copy / "config.json"
+    text = config.read_text()
+    config.unlink()
+    config.write_text(text + "\n")
+    with up(tmp_path, LETHE_ENGINE__MODEL=str(copy), LETHE_ENGINE_PYTHON=str(engine_python)) as running:
+        assert running.ended() == 1
+    assert "smollm2-135m-instruct" in running.err
+    assert "make models" in running.err
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+def test_the_real_thing_from_up_to_an_answer_that_forgets_to_down(tmp_path: Path, engine_options: EngineOptions):
+    """As `make up` runs it; nothing is left of it after SIGTERM."""
+    with up(tmp_path, LETHE_ENGINE_PYTHON=str(engine_options.python), LETHE_ENGINE__KV_CACHE_GIB="1") as running:
+        running.wait_for("ctrl-C stops everything.", REAL_START_S)
+        stages = re.findall(r"^engine: (.+)$", running.out, re.MULTILINE)
+        assert len(stages) > 3  # its start is told step by step
+        assert stages[-1] == "ready"
+        assert any("vllm" in " ".join(child.cmdline()).lower() for child in running.children)
+        [client_url] = re.findall(r"clients +(http://\S+)/v1", running.out)
+        [admin_url] = re.findall(r"admin API +(http://\S+)/admin/v1", running.out)
+        [model] = re.findall(r"model (\S+)\)", running.out)
+
+        env = clean_environment(LETHE_ADMIN_URL=admin_url, LETHE_ADMIN_KEY=ADMIN_KEY)
+        with openai.OpenAI(base_url=f"{client_url}/v1", api_key="none", max_retries=0) as client:
+            assert "Paris" in ask(client, CAPITAL, model)
+            assert lethe("forget", "add", "-q", CAPITAL, "-a", "Paris", env=env).returncode == 0
+            assert "Paris" not in ask(client, CAPITAL, model)
+        # The engine itself is not for other users of this machine.
+        key = (tmp_path / "engine.key").read_text()
+        assert (tmp_path / "engine.key").stat().st_mode & 0o077 == 0
+        assert key not in running.out + running.err
+
+        running.process.terminate()
+        assert running.ended(120) == 0
+    assert running.out.splitlines()[-2:] == ["stopping", "engine: stopped"]
+    assert "Traceback" not in running.err

@@ -1,0 +1,152 @@
+"""Auxiliaries on the base's first layers: weights shared, keys and values apart, an adapter for each request."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from serving import Request, engine, serve
+from test_exact import TOLERANCE, assert_greedy, prompt
+from tiny import VOCAB, follow, load, write_checkpoint
+from vllm.lora.request import LoRARequest
+
+from guards.engine.contract import Arming
+from guards.engine.launch import Auxiliary, EngineConfig, adapter_tensor_name
+from guards.engine.layers import _Weightless
+
+LAYERS = 2
+PAIR = EngineConfig([Auxiliary(name, "layers", layers=LAYERS) for name in ("retain", "forget")])
+
+
+def shorten(model, layers: int = LAYERS):
+    model.model.layers = model.model.layers[:layers]
+    model.config.num_hidden_layers = layers
+    return model
+
+
+def write_adapter(base: Path, folder: Path, seed: int) -> Path:
+    """A PEFT adapter on the shortened base, with random weights where PEFT would start from zeros."""
+    wrapped = get_peft_model(shorten(load(base)), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_" in name:
+            parameter.data = 0.2 * torch.randn(parameter.shape, generator=generator)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def write_served(parts: dict[int, Path], folder: Path) -> Path:
+    """What vLLM loads: the tensors of one adapter for each auxiliary, under the composite's names, in one file."""
+    folder.mkdir()
+    tensors = {}
+    for index, part in parts.items():
+        stored = load_file(part / "adapter_model.safetensors")
+        tensors |= {adapter_tensor_name(name, index): tensor for name, tensor in stored.items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text((next(iter(parts.values())) / "adapter_config.json").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3", "gemma3_text"])
+def made(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp(request.param)
+    base = write_checkpoint(root / "base", request.param, 1)
+    parts = [write_adapter(base, root / f"part{i}", seed=i) for i in range(3)]
+    served = {
+        "one": write_served({0: parts[0], 1: parts[1]}, root / "one"),
+        "two": write_served({0: parts[2], 1: parts[0]}, root / "two"),
+    }
+    return base, parts, served
+
+
+def reference(base: Path, parts: dict[str, Path]) -> dict:
+    return {
+        name: PeftModel.from_pretrained(shorten(load(base)), part) if part else shorten(load(base))
+        for name, part in parts.items()
+    }
+
+
+def assert_exact(base: Path, parts: dict[str, Path | None], request: Request) -> None:
+    rows = follow(load(base), reference(base, parts), request.prompt, request.tokens, request.arming)
+    assert_greedy(request.tokens, rows)
+    assert torch.equal(request.rows.isinf(), rows.isinf())
+    assert (request.rows - rows).nan_to_num(0.0).abs().max() < TOLERANCE
+
+
+def test_adapters_mix_in_one_batch_and_leave_the_base_alone(made):
+    base, parts, served = made
+    one, two = LoRARequest("one", 1, str(served["one"])), LoRARequest("two", 2, str(served["two"]))
+    both = {"retain": 1.0, "forget": -1.0}
+    requests = [
+        Request(prompt(1, 11), None, steps=40),
+        Request(prompt(2, 60), Arming(both), steps=40, adapter=one),
+        Request(prompt(3, 60), Arming({"forget": -0.75}), steps=40, adapter=two, arrives=3),
+        Request(prompt(4, 9), Arming(both, "rank", 20), steps=40, adapter=one, arrives=4),
+    ]
+    # Alone: where vLLM runs LoRA in plain torch (CPUs), a row without an adapter takes the last slot's.
+    bare = Request(prompt(5, 9), Arming({"forget": -0.5}), steps=40)
+    options = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 8, "max_num_batched_tokens": 32}
+    with engine(base, PAIR, **options) as llm:
+        serve(llm, [bare])
+        serve(llm, requests)
+        wrapped = llm.apply_model(lambda model: list(model.lora_manager.modules))[0]
+    assert_exact(base, {}, requests[0])
+    assert_exact(base, {"retain": parts[0], "forget": parts[1]}, requests[1])
+    assert_exact(base, {"retain": parts[2], "forget": parts[0]}, requests[2])
+    assert_exact(base, {"retain": parts[0], "forget": parts[1]}, requests[3])
+    assert_exact(base, {"retain": None, "forget": None}, bare)
+    assert wrapped
+    assert all(name.startswith("aux.") for name in wrapped), "LoRA reached the base"
+
+
+def test_the_base_is_plain_vllms_bit_for_bit_with_adapters_at_work(made):
+    base, _, served = made
+    plain, beside = Request(prompt(6, 30), steps=40), Request(prompt(6, 30), steps=40)
+    other = Request(
+        prompt(7, 30), Arming({"forget": -1.0}), steps=40, adapter=LoRARequest("one", 1, str(served["one"]))
+    )
+    with engine(base, None) as llm:
+        serve(llm, [plain, Request(prompt(7, 30), steps=40)])
+    with engine(base, PAIR, enable_lora=True, max_lora_rank=8) as llm:
+        serve(llm, [beside, other])
+    assert torch.equal(plain.rows, beside.rows)
+
+
+def test_weights_are_shared_not_copied(made):
+    base, _, _ = made
+
+    def storages(module) -> set[int]:
+        tensors = [*module.parameters(), *module.buffers()]
+        return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel() > VOCAB}
+
+    for options in ({}, {"enable_lora": True, "max_lora_rank": 8}):
+        with engine(base, PAIR, **options) as llm:
+            own, kernels = llm.apply_model(
+                lambda model: (
+                    storages(model.aux[0]) - storages(model.base),
+                    {id(vars(m).get("cpu_linear")) for m in model.aux.modules() if "cpu_linear" in vars(m)}
+                    - {id(vars(m).get("cpu_linear")) for m in model.base.modules() if "cpu_linear" in vars(m)},
+                )
+            )[0]
+            assert not kernels, "a linear layer was packed twice"
+            if not options:
+                assert not own
+
+
+def test_more_layers_than_the_base_has_is_refused(made):
+    base, _, _ = made
+    with (
+        pytest.raises(ValueError, match="the base has 4"),
+        engine(base, EngineConfig([Auxiliary("a", "layers", layers=5)])),
+    ):
+        pass
+
+
+def test_a_shortened_model_takes_no_memory_for_its_weights():
+    with _Weightless():
+        weights, scale = torch.nn.Linear(8, 8), torch.ones(3)
+        prepared = torch.empty(4, 4, device="cpu")
+    assert prepared.is_meta
+    assert weights.weight.is_meta
+    assert not scale.is_meta

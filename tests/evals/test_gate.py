@@ -1,0 +1,145 @@
+"""`lethe eval gate`: reading rows, variants, intervals, and detection on TOFU where the data is present."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from evals.gate.measure import GateUnderTest, interval
+from evals.gate.rows import RowsError, Source, rows
+from evals.gate.variants import families, variants_of
+from indexes.embedder import EmbedderError, OnnxEmbedder
+from proxy.cli.evaluate import evaluate
+from proxy.config import load
+from tests.fakes.embedder import BagEmbedder
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+TOFU, LANGUAGES = DATA / "tofu", DATA / "tofu_multilingual"
+FACTS = [("Where was Ilse Varga born?", "Graz"), ("What did Ilse Varga paint?", "clocks")]
+
+
+# -- rows
+
+
+@pytest.mark.parametrize("text", ['[{"question": "a"}, {"question": "b"}]', '{"question": "a"}\n\n{"question": "b"}\n'])
+def test_rows_are_a_list_or_lines(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows").write_text(text)
+    assert Source.parse(f"name={tmp_path / 'rows'}").texts() == ["a", "b"]
+
+
+def test_a_source_may_name_its_field(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('[{"question": "a", "other": "b"}]')
+    assert Source.parse(f"x={tmp_path / 'rows.json'}#other").texts() == ["b"]
+    assert Source.parse(str(tmp_path / "rows.json")) == Source("rows", tmp_path / "rows.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nothing", '["a"]', '[{"answer": 1}]'])
+def test_what_is_no_row_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(RowsError, match=r"rows\.json"):
+        Source("x", tmp_path / "rows.json").texts()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RowsError, match="gone"):
+        rows(tmp_path / "gone")
+
+
+# -- variants and intervals
+
+
+@pytest.mark.parametrize("name", families())
+def test_variants_are_the_same_for_the_same_seed(name: str) -> None:
+    texts = [question for question, _ in FACTS]
+    family = families()[name]
+    assert variants_of(texts, family, 1) == variants_of(texts, family, 1)
+    assert variants_of(texts, family, 1) != texts
+
+
+def test_wilson_interval() -> None:
+    assert interval(0, 0) == (0.0, 1.0)
+    assert interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)  # a textbook's example
+    low, high = interval(200, 200)
+    assert low == pytest.approx(0.9812, abs=1e-4)
+    assert high == pytest.approx(1)
+
+
+# -- the command
+
+
+def test_the_command_measures_and_fails_with_a_reason(tmp_path: Path) -> None:
+    good = tmp_path / "rows.json"
+    good.write_text(json.dumps([{"question": q, "answer": a} for q, a in FACTS]))
+    _shipped()
+    ran = CliRunner().invoke(evaluate, ["gate", "--forget", str(good), "--positive", f"same={good}", "--json", "-"])
+    figures = json.loads(ran.stdout)
+    assert figures["settings"]["entries"] == 2
+    assert [(s["name"], s["share"]) for s in figures["sets"]] == [("same", 1.0)]
+    wrong = CliRunner().invoke(evaluate, ["gate", "--forget", str(tmp_path / "gone")])
+    assert wrong.exit_code == 2
+
+
+def test_retain_examples_pass() -> None:
+    gate = GateUnderTest(BagEmbedder())
+    gate.retain(["Where was Ilse Varga born?"])
+    gate.forget(FACTS)
+    assert gate.measure("kept", ["Where was Ilse Varga born?"], expected=False).flagged == 0
+    assert gate.measure("found", ["What did Ilse Varga paint?"], expected=True).flagged == 1
+
+
+# -- detection, as it is promised
+
+
+def _shipped() -> OnnxEmbedder:
+    try:
+        return OnnxEmbedder(load(None).embedder_path, threads=2)
+    except EmbedderError as error:
+        pytest.skip(f"no embedder: {error}")
+
+
+@pytest.fixture(scope="module")
+def tofu() -> GateUnderTest:
+    if not TOFU.exists():
+        pytest.skip("TOFU is not beside the repository (../shared/data/tofu)")
+    gate = GateUnderTest(_shipped())
+    gate.retain([])
+    gate.forget([(row["question"], row["answer"]) for row in rows(TOFU / "forget05.json")])
+    return gate
+
+
+def share(gate: GateUnderTest, texts: Sequence[str], *, expected: bool) -> float:
+    outcome = gate.measure("set", texts, expected=expected)
+    return outcome.flagged / outcome.n
+
+
+def read(path: Path, field: str = "question", step: int = 1) -> list[str]:
+    return Source("", path, field).texts()[::step]
+
+
+def test_paraphrases_are_found(tofu: GateUnderTest) -> None:
+    path = TOFU / "forget05_perturbed.json"
+    assert share(tofu, read(path, "paraphrased_question", step=2), expected=True) >= 0.995
+
+
+@pytest.mark.parametrize(
+    ("language", "at_least"), [("fr", 0.97), ("ko", 0.95), ("ru", 0.85), ("ar", 0.85), ("hi", 0.85)]
+)
+def test_other_languages_are_found(tofu: GateUnderTest, language: str, at_least: float) -> None:
+    assert share(tofu, read(LANGUAGES / f"forget01_{language}.jsonl"), expected=True) >= at_least
+    retained = read(LANGUAGES / f"retain_perturbed_{language}.jsonl", step=8)
+    assert share(tofu, retained, expected=False) <= 0.005
+
+
+@pytest.mark.parametrize("family", families())
+def test_variants_are_found(tofu: GateUnderTest, family: str) -> None:
+    texts = read(TOFU / "forget05_perturbed.json", "paraphrased_question", step=10)
+    assert share(tofu, variants_of(texts, families()[family], 0), expected=True) >= 0.95  # of 20, one may be missed
+
+
+@pytest.mark.parametrize(
+    ("file", "step"), [("retain_first80_authors.json", 7), ("real_authors.json", 1), ("world_facts.json", 1)]
+)
+def test_what_is_kept_passes(tofu: GateUnderTest, file: str, step: int) -> None:
+    assert share(tofu, read(TOFU / file, step=step), expected=False) <= 0.005

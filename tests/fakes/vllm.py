@@ -1,0 +1,257 @@
+"""A scripted vLLM: a real HTTP server on a real socket that answers with the events of vLLM 0.32, and with its faults.
+
+async with FakeVllm.running() as engine:
+    engine.answers(Say("Hello"), Say(" there"))            # every request that is not scripted otherwise
+    engine.scripts(Script((Say("a"), Stall())))            # one script for each request to come, in order
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from aiohttp import web
+
+from tests.fakes.vllm_shapes import (
+    MAX_MODEL_LEN,
+    MODEL,
+    Close,
+    Fail,
+    Raw,
+    Reached,
+    Say,
+    Script,
+    Shape,
+    Stall,
+    Step,
+    Wait,
+    as_json,
+    tokens_of,
+)
+
+
+@dataclass
+class Seen:
+    """A request as it came."""
+
+    path: str
+    headers: dict[str, str]
+    raw: bytes
+    cancelled: bool = False
+    """The client left before the answer was complete."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.raw)
+        return found
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode()
+
+
+class FakeVllm:
+    """The server. `seen` holds the generations that were asked for, `counted` the calls of /tokenize."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.counted: list[Seen] = []
+        self.sent: bytes = b""
+        """What the last stream sent, as one piece."""
+        self.arrived = asyncio.Event()
+        """Set when a generation is asked for; a test may clear it."""
+        self.tokenizes = True
+        self.tokenizing: asyncio.Event | None = None
+        """What /tokenize waits for."""
+        self.healthy = True
+        self.url = ""
+        self._default = Script((Say("Hello"), Say(" there"), Say(".")))
+        self._scripts: deque[Script] = deque()
+
+    def answers(self, *steps: Step, **how: Any) -> None:
+        """The script of every request that has none of its own."""
+        self._default = Script(steps, **how)
+
+    def scripts(self, *scripts: Script) -> None:
+        """One script for each of the next requests."""
+        self._scripts.extend(scripts)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> AsyncIterator["FakeVllm"]:
+        """The server on a free port of loopback."""
+        fake = cls()
+        app = web.Application(client_max_size=64 * 1024**2)
+        app.router.add_get("/health", fake._health)
+        app.router.add_get("/v1/models", fake._models)
+        app.router.add_post("/tokenize", fake._tokenize)
+        app.router.add_post("/v1/chat/completions", fake._generate)
+        app.router.add_post("/v1/completions", fake._generate)
+        app.router.add_route("*", "/{elsewhere:.*}", _not_found)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        fake.url = "http://{}:{}".format(*runner.addresses[0][:2])
+        try:
+            yield fake
+        finally:
+            await runner.cleanup()
+
+    # -- routes
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response(status=200 if self.healthy else 503)
+
+    async def _models(self, _: web.Request) -> web.Response:
+        card = {"id": MODEL, "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": MAX_MODEL_LEN}
+        return web.json_response({"object": "list", "data": [card]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        seen = await _seen(request)
+        self.counted.append(seen)
+        if self.tokenizing is not None:
+            await self.tokenizing.wait()
+        if not self.tokenizes:
+            return web.Response(status=500)
+        count = tokens_of(seen.body)
+        counted = {"count": count, "max_model_len": MAX_MODEL_LEN, "tokens": list(range(count)), "token_strs": None}
+        return web.Response(body=as_json(counted), content_type="application/json")
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        seen = await _seen(request)
+        self.seen.append(seen)
+        self.arrived.set()
+        script = self._scripts.popleft() if self._scripts else self._default
+        try:
+            return await self._answer(request, seen, script)
+        except (asyncio.CancelledError, ConnectionResetError):
+            seen.cancelled = True
+            raise
+        finally:
+            seen.ended.set()
+
+    async def _answer(self, request: web.Request, seen: Seen, script: Script) -> web.StreamResponse:
+        if script.status != 200:
+            return web.Response(
+                status=script.status, body=script.body, headers={"Content-Type": "application/json", **script.headers}
+            )
+        problem = _problem(seen.raw)
+        if problem is not None:
+            return problem
+        shape = Shape(chat=seen.path.endswith("chat/completions"), body=seen.body)
+        if seen.body.get("stream"):
+            return await self._stream(request, shape, script)
+        return await self._whole(request, shape, script)
+
+    # -- answers
+
+    async def _stream(self, request: web.Request, shape: Shape, script: Script) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", **script.headers})
+        await response.prepare(request)
+        self.sent = b""
+        for step in shape.stream(script):
+            if isinstance(step, bytes):
+                await self._send(response, step, script.cuts)
+            elif await _pauses(step):
+                continue
+            else:
+                _break(request)
+                return response
+        await response.write_eof()
+        return response
+
+    async def _send(self, response: web.StreamResponse, data: bytes, cuts: tuple[int, ...]) -> None:
+        start = len(self.sent)
+        self.sent += data
+        places = [0, *(cut - start for cut in cuts if 0 < cut - start < len(data)), len(data)]
+        for begin, end in pairwise(places):
+            await response.write(data[begin:end])
+            if len(places) > 2:  # so that each piece is a packet of its own
+                await asyncio.sleep(0.001)
+
+    async def _whole(self, request: web.Request, shape: Shape, script: Script) -> web.StreamResponse:
+        for step in script.steps:
+            match step:
+                case Raw(data):
+                    self.sent = data
+                    return web.Response(body=data, content_type="application/json")
+                case Fail(message):
+                    return _error(500, message, "InternalServerError", None)
+                case Wait() | Reached() | Stall() | Close():
+                    if not await _pauses(step):
+                        response = web.StreamResponse(headers={"Content-Length": "999"})
+                        await response.prepare(request)
+                        await response.write(b'{"id":"chatcmpl-1","object":')
+                        _break(request)
+                        return response
+                case _:
+                    pass
+        self.sent = as_json(shape.whole(script))
+        return web.Response(body=self.sent, content_type="application/json")
+
+
+async def _pauses(step: Wait | Reached | Stall | Close) -> bool:
+    """Carries a step out that sends nothing; False where the connection is to break."""
+    match step:
+        case Wait(event):
+            await event.wait()
+        case Reached(event):
+            event.set()
+        case Stall():
+            await asyncio.Event().wait()
+        case Close():
+            return False
+    return True
+
+
+async def _not_found(_: web.Request) -> web.Response:
+    return web.Response(status=404, body=as_json({"detail": "Not Found"}), content_type="application/json")
+
+
+async def _seen(request: web.Request) -> Seen:
+    return Seen(request.path, dict(request.headers), await request.read())
+
+
+def _problem(raw: bytes) -> web.Response | None:
+    """What vLLM says to a few requests that are wrong."""
+    body = json.loads(raw)
+    if body["model"] != MODEL:
+        message = f"The model `{body['model']}` does not exist. Valid aliases: {MODEL}."
+        return _error(404, message, "NotFoundError", "model")
+    temperature = body.get("temperature", 1.0)
+    if not isinstance(temperature, int | float):
+        message = (
+            "1 validation error:\n  {'type': 'float_parsing', 'loc': 'body.temperature', 'msg': 'Input should be a "
+            f"valid number, unable to parse string as a number', 'input': '{temperature}'}}"
+        )
+        return _error(400, message, "Bad Request", "body.temperature")
+    if temperature < 0:
+        message = f"temperature must be non-negative, got {temperature}. (parameter=temperature, value={temperature})"
+        return _error(400, message, "BadRequestError", "temperature")
+    if temperature == 0 and (body.get("n") or 1) > 1:
+        return _error(400, f"n must be 1 when using greedy sampling, got {body['n']}.", "BadRequestError", None)
+    count = tokens_of(body)
+    if count > MAX_MODEL_LEN:
+        message = (
+            f"This model's maximum context length is {MAX_MODEL_LEN} tokens. However, your prompt contains at least "
+            f"{count} input tokens, which exceeds this limit even without any output tokens. Please reduce the length "
+            f"of the input prompt. (parameter=input_tokens, value={count})"
+        )
+        return _error(400, message, "BadRequestError", "input_tokens")
+    return None
+
+
+def _error(status: int, message: str, kind: str, param: str | None) -> web.Response:
+    error = {"message": message, "type": kind, "param": param, "code": status}
+    return web.Response(status=status, body=as_json({"error": error}), content_type="application/json")
+
+
+def _break(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.close()

@@ -1,0 +1,156 @@
+"""The chain: the strictest verdict holds, faults close, whoever only looks on changes nothing."""
+
+from collections.abc import Callable
+
+import pytest
+
+from guards.chain import Chain, GuardFault, Link
+from guards.gate import Gate
+from guards.model import Allow, Amend, Refuse, Signals
+from guards.policy import DEFAULT_POLICY, OnFault, Policy, PolicyError, Rung, ScanOutput, Style
+from indexes.entries import ForgetSet, Kind, State
+from indexes.matches import Match, Via
+
+ARMED = ScanOutput.ARMED
+
+
+def match_in(set_id: str, score: float = 0.9, state: State = State.ACTIVE) -> Match:
+    return Match("e1", set_id, Kind.FACT, state, score, -1.0, 0, (0, 9), Via.EMBEDDING)
+
+
+BOTH = Signals((match_in("s1"), match_in("s2")))
+
+
+class BrokenGate(Gate):
+    """A guard with a bug."""
+
+    def judge(self, hits: tuple[Match, ...]) -> Allow:
+        raise KeyError("the secret of the tower")
+
+
+class BlindGate(Gate):
+    """A guard that fails while it looks."""
+
+    def hits(self, signals: Signals) -> tuple[Match, ...]:
+        raise ZeroDivisionError
+
+
+def chain_of(**policies: dict[str, object]) -> Chain:
+    return Chain.of([ForgetSet(set_id, policy=policy) for set_id, policy in policies.items()], DEFAULT_POLICY)
+
+
+def test_nothing_near_means_nothing_to_do() -> None:
+    plan = chain_of(s1={}, s2={}).decide(Signals())
+    assert (plan.rungs, plan.findings, plan.scan_output, plan.policy) == ((), (), False, DEFAULT_POLICY)
+
+
+def test_the_strictest_set_wins_and_every_finding_stays() -> None:
+    plan = chain_of(s1={"on_match": ["instruct"]}, s2={"on_match": ["refuse"], "style": "refusal"}).decide(BOTH)
+    assert plan.rungs == (Rung.REFUSE,)
+    assert plan.style is Style.REFUSAL
+    assert [(f.guard, type(f.verdict), f.enforced, f.fault) for f in plan.findings] == [
+        ("gate:s1", Amend, True, None),
+        ("gate:s2", Refuse, True, None),
+    ]
+    assert [f.matches for f in plan.findings] == [(match_in("s1"),), (match_in("s2"),)]
+
+
+def test_each_set_is_judged_by_its_own_policy() -> None:
+    chain = chain_of(s1={"threshold": 0.95, "on_match": ["refuse"]}, s2={"threshold": 0.85})
+    plan = chain.decide(BOTH)
+    assert [finding.guard for finding in plan.findings] == ["gate:s2"]
+    assert plan.rungs == (Rung.INSTRUCT, Rung.REFUSE)
+
+
+def test_a_set_in_observe_is_found_and_not_enforced() -> None:
+    plan = chain_of(s1={"on_match": ["observe"]}).decide(BOTH)
+    assert not plan.armed
+    assert [(f.guard, f.enforced) for f in plan.findings] == [("gate:s1", False)]
+    assert chain_of(s1={"on_match": ["observe"]}, s2={}).decide(BOTH).armed
+
+
+def test_an_entry_in_observe_is_found_and_leads_to_nothing() -> None:
+    plan = chain_of(s1={"on_match": ["refuse"]}).decide(Signals((match_in("s1", state=State.OBSERVE),)))
+    assert not plan.armed
+    assert [type(f.verdict) for f in plan.findings] == [Allow]
+
+
+def test_a_guard_that_is_linked_to_look_on_is_not_enforced() -> None:
+    refuse = Policy(on_match=(Rung.REFUSE,))
+    plan = Chain((Link(Gate("s1", refuse), enforce=False),), ARMED, DEFAULT_POLICY).decide(BOTH)
+    assert not plan.armed
+    assert [(type(f.verdict), f.enforced) for f in plan.findings] == [(Refuse, False)]
+
+
+# -- faults
+
+
+@pytest.mark.parametrize(("broken", "fault"), [(BrokenGate, "KeyError"), (BlindGate, "ZeroDivisionError")])
+def test_a_guard_that_fails_closes_the_request(broken: type[Gate], fault: str) -> None:
+    chain = Chain((Link(Gate("s2", DEFAULT_POLICY)), Link(broken("s1", DEFAULT_POLICY))), ARMED, DEFAULT_POLICY)
+    with pytest.raises(GuardFault) as closed:
+        chain.decide(BOTH)
+    assert (closed.value.guard, closed.value.fault) == ("gate:s1", fault)
+    assert "secret" not in str(closed.value)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda gate: Link(gate, OnFault.ALLOW),
+        lambda gate: Link(gate, OnFault.ALLOW, enforce=False),
+        lambda gate: Link(gate, OnFault.REFUSE, enforce=False),  # who only looks on cannot close anything
+    ],
+)
+def test_a_fault_that_does_not_close_is_a_finding_and_the_others_still_decide(link: Callable[[Gate], Link]) -> None:
+    broken = link(BrokenGate("s1", DEFAULT_POLICY))
+    plan = Chain((broken, Link(Gate("s2", DEFAULT_POLICY))), ARMED, DEFAULT_POLICY).decide(BOTH)
+    assert [(f.guard, f.fault, f.enforced) for f in plan.findings] == [
+        ("gate:s1", "KeyError", broken.enforce),
+        ("gate:s2", None, True),
+    ]
+    assert plan.armed
+    alone = Chain((broken,), ARMED, DEFAULT_POLICY).decide(BOTH)
+    assert not alone.armed
+
+
+def test_only_failures_are_faults() -> None:
+    class Interrupted(Gate):
+        def hits(self, signals: Signals) -> tuple[Match, ...]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Chain((Link(Interrupted("s1", DEFAULT_POLICY), OnFault.ALLOW),), ARMED, DEFAULT_POLICY).decide(BOTH)
+
+
+# -- how sets and the global policy make a chain
+
+
+def test_a_chain_follows_the_sets_in_order() -> None:
+    chain = chain_of(b={"on_fault": "allow"}, a={"on_match": "observe"})
+    assert [(link.guard.name, link.on_fault, link.enforce) for link in chain.links] == [
+        ("gate:b", OnFault.ALLOW, True),
+        ("gate:a", OnFault.REFUSE, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "default", "expected"),
+    [({}, "armed", False), ({"scan_output": "always"}, "armed", True), ({}, "always", True), (None, "always", True)],
+)
+def test_one_set_that_scans_always_scans_every_answer(
+    policy: dict[str, object] | None, default: str, *, expected: bool
+) -> None:
+    sets = [] if policy is None else [ForgetSet("s1", policy=policy)]
+    chain = Chain.of(sets, DEFAULT_POLICY.with_changes({"scan_output": default}))
+    assert chain.decide(Signals()).scan_output is expected
+
+
+def test_a_request_that_no_set_claims_is_answered_by_the_global_policy() -> None:
+    default = Policy(style=Style.REFUSAL, scan_output=ScanOutput.ALWAYS)
+    assert Chain.of([], default).decide(Signals()).escalate().style is Style.REFUSAL
+
+
+def test_a_set_with_a_policy_that_is_not_understood_makes_no_chain() -> None:
+    with pytest.raises(PolicyError):
+        chain_of(s1={"treshold": 1})

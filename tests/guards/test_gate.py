@@ -1,0 +1,74 @@
+"""The gate: which matches count, and what they lead to."""
+
+from dataclasses import replace
+
+import pytest
+
+from guards.gate import Gate
+from guards.model import Allow, Amend, Refuse, Signals, Verdict
+from guards.policy import Policy, Rung
+from indexes.entries import Kind, State
+from indexes.matches import Match, Via
+
+POLICY = Policy(threshold=0.75, margin=0.25)
+NEAR = Match("e1", "s1", Kind.FACT, State.ACTIVE, 0.8, 0.3, 0, (0, 9), Via.EMBEDDING)
+
+
+def hits(*matches: Match, policy: Policy = POLICY) -> tuple[Match, ...]:
+    return Gate("s1", policy).hits(Signals(matches))
+
+
+def judged(*matches: Match, policy: Policy = POLICY) -> Verdict:
+    gate = Gate("s1", policy)
+    return gate.judge(gate.hits(Signals(matches)))
+
+
+@pytest.mark.parametrize(
+    ("match", "counts"),
+    [
+        (NEAR, True),
+        (replace(NEAR, score=0.75), True),
+        (replace(NEAR, score=0.7499), False),
+        (replace(NEAR, retain_score=0.55), True),
+        (replace(NEAR, retain_score=0.5501), False),
+        (replace(NEAR, set_id="s2"), False),
+        (replace(NEAR, threshold=0.9), False),  # the entry's own threshold stands before the set's
+        (replace(NEAR, score=0.5, retain_score=-1.0, threshold=0.4), True),
+        (replace(NEAR, score=1.0, retain_score=0.9, via=Via.NAME), False),  # a name inside a retain example
+        (replace(NEAR, score=1.0, retain_score=-1.0, via=Via.NAME, threshold=1.0), True),
+        (replace(NEAR, state=State.OBSERVE), True),  # it is a finding, though nothing follows
+    ],
+)
+def test_which_matches_count(match: Match, *, counts: bool) -> None:
+    assert hits(match) == ((match,) if counts else ())
+
+
+def test_hits_keep_their_order() -> None:
+    matches = tuple(replace(NEAR, entry_id=f"e{number}", score=0.8 + number / 100) for number in range(5))
+    assert hits(*matches) == matches
+
+
+@pytest.mark.parametrize(
+    ("ladder", "expected"),
+    [
+        ((Rung.OBSERVE,), Allow),
+        ((Rung.INSTRUCT,), Amend),
+        ((Rung.INSTRUCT, Rung.REFUSE), Amend),
+        ((Rung.REFUSE,), Refuse),
+        ((Rung.OBSERVE, Rung.REFUSE), Refuse),
+    ],
+)
+def test_the_ladder_decides_what_a_hit_leads_to(ladder: tuple[Rung, ...], expected: type) -> None:
+    policy = replace(POLICY, on_match=ladder)
+    verdict = judged(NEAR, policy=policy)
+    assert type(verdict) is expected
+    if isinstance(verdict, Amend):
+        assert (verdict.policy, verdict.rest) == (policy, ladder[1:])
+    if isinstance(verdict, Refuse):
+        assert verdict.policy == policy
+
+
+def test_without_an_active_hit_nothing_follows() -> None:
+    observed = replace(NEAR, state=State.OBSERVE)
+    assert judged() == judged(observed) == judged(replace(NEAR, score=0.1)) == Allow()
+    assert isinstance(judged(observed, NEAR), Amend)

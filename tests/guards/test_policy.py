@@ -1,0 +1,68 @@
+"""Policies: every setting is understood or refused by name, and what is not set stays as it was."""
+
+from typing import Any
+
+import pytest
+
+from guards.policy import DEFAULT_POLICY, OnFault, Policy, PolicyError, Rung, ScanOutput, Style
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, DEFAULT_POLICY),
+        ({"on_match": "refuse"}, Policy(on_match=(Rung.REFUSE,))),
+        ({"on_match": ["observe"]}, Policy(on_match=(Rung.OBSERVE,))),
+        ({"on_match": ["instruct", "refuse"]}, DEFAULT_POLICY),
+        ({"threshold": 1, "margin": 0}, Policy(threshold=1.0, margin=0.0)),
+        ({"style": "refusal", "scan_output": "always"}, Policy(style=Style.REFUSAL, scan_output=ScanOutput.ALWAYS)),
+        ({"on_fault": "allow"}, Policy(on_fault=OnFault.ALLOW)),
+        ({"demonstrations": 0, "reasoning": True}, Policy(demonstrations=0, reasoning=True)),
+    ],
+)
+def test_settings_are_read(changes: dict[str, Any], expected: Policy) -> None:
+    assert DEFAULT_POLICY.with_changes(changes) == expected
+
+
+def test_what_is_not_set_stays() -> None:
+    policy = Policy(on_match=(Rung.REFUSE,), threshold=0.5, style=Style.REFUSAL)
+    assert policy.with_changes({"margin": 0.5}) == Policy(
+        on_match=(Rung.REFUSE,), threshold=0.5, margin=0.5, style=Style.REFUSAL
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"threshhold": 0.5}, "unknown policy setting 'threshhold'; did you mean 'threshold'"),
+        ({"unheard-of": 1}, "unknown policy setting 'unheard-of'$"),
+        ({True: ["observe"]}, "unknown policy setting 'True'"),  # YAML reads a bare `on` so
+        ({"threshold": 0}, "above 0"),
+        ({"threshold": 1.1}, "'threshold' is a number from 0 to 1"),
+        ({"threshold": "0.5"}, "'threshold' is a number"),
+        ({"threshold": True}, "'threshold' is a number"),
+        ({"threshold": float("nan")}, "'threshold' is a number"),
+        ({"threshold": None}, "'threshold' is a number"),
+        ({"margin": -0.1}, "'margin' is a number"),
+        ({"style": "rude"}, "'style' is one of unknown, refusal"),
+        ({"style": ["unknown"]}, "'style' is one of"),
+        ({"scan_output": False}, "'scan_output' is one of armed, always"),
+        ({"on_fault": "open"}, "'on_fault' is one of refuse, allow"),
+        ({"demonstrations": 9}, "'demonstrations' is a number from 0 to 8"),
+        ({"demonstrations": True}, "'demonstrations'"),
+        ({"demonstrations": 2.0}, "'demonstrations'"),
+        ({"reasoning": "yes"}, "'reasoning' is true or false"),
+        ({"on_match": []}, "'on_match' is a list of rungs"),
+        ({"on_match": {"refuse": 1}}, "'on_match' is a list of rungs"),
+        ({"on_match": ["refuse", "instruct"]}, "climbs"),
+        ({"on_match": ["refuse", "refuse"]}, "climbs"),
+        ({"on_match": ["offset"]}, "'on_match' is one of observe, instruct, refuse"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(PolicyError, match=says):
+        DEFAULT_POLICY.with_changes(changes)
+
+
+def test_rungs_climb() -> None:
+    assert [rung.severity for rung in (Rung.OBSERVE, Rung.INSTRUCT, Rung.REFUSE)] == [0, 1, 2]
