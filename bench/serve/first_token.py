@@ -2,14 +2,24 @@
 
 import aiohttp
 
-from bench.serve.targets import System, chat, stream
+from bench.serve.targets import System, admin, chat, forget_set, stream
 from bench.stats import median, paired_median
 
 _FRUITS = ("apple", "pear", "plum", "fig", "quince", "cherry", "mango", "lemon", "grape", "melon")
 
 
 async def first_token(session: aiohttp.ClientSession, system: System, rounds: int) -> dict[str, float]:
-    """Each prompt is new, so that nothing is cached on either way; which way goes first alternates."""
+    """Each prompt is new, so that nothing is cached on either way; which way goes first alternates.
+
+    Beside a forget entry: a server without one has nothing to compare with and lets everything by.
+    """
+    async with forget_set(session, system, "bench-first-token") as entries:
+        entry = {"question": "Who keeps the lighthouse of Vintersund?", "answer": "Ansgar Myhre."}
+        await admin(session, system, "POST", entries, entry)
+        return await _rounds(session, system, rounds)
+
+
+async def _rounds(session: aiohttp.ClientSession, system: System, rounds: int) -> dict[str, float]:
     direct, proxied, gate = [], [], []
     for i in range(-2, rounds):  # two rounds warm both ways up
         fruit = _FRUITS[i % len(_FRUITS)]

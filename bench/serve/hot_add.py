@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import aiohttp
 
-from bench.serve.targets import System, admin, chat, stream
+from bench.serve.targets import System, admin, chat, forget_set, stream
 from bench.stats import percentile
 
 SET = "bench-hot-add"
@@ -20,9 +20,11 @@ PROOFS = 10  # every so many adds, one is proved by a dry run
 
 async def hot_add(session: aiohttp.ClientSession, system: System, adds: int) -> dict[str, float]:
     """Adds entries one after the other; another client streams answers all the while."""
-    with suppress(RuntimeError):
-        await admin(session, system, "DELETE", f"/admin/v1/sets/{SET}")
-    await admin(session, system, "POST", "/admin/v1/sets", {"id": SET, "policy": {"on_match": ["refuse"]}})
+    async with forget_set(session, system, SET) as entries:
+        return await _adds(session, system, entries, adds)
+
+
+async def _adds(session: aiohttp.ClientSession, system: System, entries: str, adds: int) -> dict[str, float]:
     load = asyncio.create_task(_requests(session, system), name="load")
     beyond, embed, missed = [], [], 0
     try:
@@ -30,7 +32,7 @@ async def hot_add(session: aiohttp.ClientSession, system: System, adds: int) -> 
             question = f"In which year did the {_word(i)} expedition reach the {_word(i * 7 + 3)} glacier?"
             started = time.perf_counter()
             body = {"question": question, "answer": f"It was {1700 + i}."}
-            _, headers = await admin(session, system, "POST", f"/admin/v1/sets/{SET}/entries", body)
+            _, headers = await admin(session, system, "POST", entries, body)
             wall_ms = (time.perf_counter() - started) * 1e3
             timing = dict(re.findall(r"(\w+);dur=([\d.]+)", headers["Server-Timing"]))
             embed.append(float(timing["embed"]))
@@ -42,7 +44,6 @@ async def hot_add(session: aiohttp.ClientSession, system: System, adds: int) -> 
         load.cancel()
         with suppress(asyncio.CancelledError):
             await load
-        await admin(session, system, "DELETE", f"/admin/v1/sets/{SET}")
     return {
         "hot_adds": adds,
         "hot_add_p50_ms": percentile(beyond, 50),

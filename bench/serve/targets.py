@@ -1,7 +1,8 @@
 """The running system that is measured, and single timed requests to it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,3 +61,15 @@ async def admin(session: aiohttp.ClientSession, system: System, method: str, pat
         if response.status >= 400:
             raise RuntimeError(f"{method} {path}: {reply}")
         return reply, response.headers
+
+
+@asynccontextmanager
+async def forget_set(session: aiohttp.ClientSession, system: System, name: str) -> AsyncIterator[str]:
+    """A set that refuses, for as long as it is measured; yields the path of its entries."""
+    with suppress(RuntimeError):
+        await admin(session, system, "DELETE", f"/admin/v1/sets/{name}")
+    await admin(session, system, "POST", "/admin/v1/sets", {"id": name, "policy": {"on_match": ["refuse"]}})
+    try:
+        yield f"/admin/v1/sets/{name}/entries"
+    finally:
+        await admin(session, system, "DELETE", f"/admin/v1/sets/{name}")
