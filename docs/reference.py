@@ -7,7 +7,7 @@ python docs/reference.py --check    exits 1 when it is not up to date
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +17,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from guards.policy import Policy
-from guards.prompt.fields import CHAT, COMPLETIONS, Field
+from guards.prompt.fields import Field
+from guards.prompt.routes import ROUTES
+from guards.prompt.tables import TABLES
 from proxy import admin_api, admin_models, client_api, errors
 from proxy.cli.main import main as command_line
 from proxy.config import Config
@@ -31,10 +33,11 @@ def reference() -> str:
     parts = [
         "# Reference\n\nMade from the code by `python docs/reference.py`; do not edit.",
         "## Client port\n\n" + _routes(client_api.routes()),
+        "### Routes of the engine\n\nWhat is in no row answers 404 like the closed ones.\n\n" + _engine_routes(),
         "## Admin port\n\nEvery call needs an admin key.\n\n" + _routes(admin_api.routes()),
         "### Bodies\n\n" + "\n\n".join(_bodies()),
         "## Request fields\n\n*Armed*: the request is near the forget set, or the policy scans every answer. "
-        "A field that is in no row is refused, or passed on with `surface: permissive`.\n\n" + _fields(),
+        "A field that is in no row is refused, or passed on with `surface: permissive`.\n\n" + "\n\n".join(_fields()),
         "## Settings\n\n" + _settings(Config, ""),
         "## Policy\n\n" + _policy(),
         "## Commands\n\n" + "\n\n".join(_commands(command_line, "lethe")),
@@ -69,15 +72,19 @@ def _bodies() -> Iterator[str]:
             yield f"**{name}.** {_first_line(model)}\n\n{_settings(model, '')}"
 
 
-def _fields() -> str:
-    def rows() -> Iterator[tuple[str, ...]]:
-        tables: dict[str, Mapping[str, Field]] = {"chat": CHAT, "completions": COMPLETIONS}
-        for name in sorted({*CHAT, *COMPLETIONS}):
-            places = [dialect for dialect, table in tables.items() if name in table]
-            row = next(table[name] for table in tables.values() if name in table)
-            yield f"`{name}`", ", ".join(places), row.treatment.value, row.reason
+def _fields() -> Iterator[str]:
+    for route, table in TABLES.items():
+        rows = ((f"`{row.name}`", row.treatment.value, row.reason) for row in sorted(table.values(), key=_name))
+        yield f"### `{route}`\n\n" + _table(("field", "treatment", "why"), rows)
 
-    return _table(("field", "in", "treatment", "why"), rows())
+
+def _name(row: Field) -> str:
+    return row.name
+
+
+def _engine_routes() -> str:
+    rows = ((f"`{path}`", way.value, reason) for path, (way, reason) in sorted(ROUTES.items()))
+    return _table(("route of vLLM", "treatment", "why"), rows)
 
 
 def _settings(model: type[BaseModel], prefix: str) -> str:

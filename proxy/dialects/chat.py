@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guards.context.note import Note
-from guards.prompt.fields import CHAT, texts_in
+from guards.prompt.fields import texts_in
+from guards.prompt.tables import CHAT
 from proxy.dialects.base import Call, Json, Leaf, Text, Usage, common, nested, string_leaves
 from proxy.dialects.sse import BrokenStream
 from proxy.errors import BadRequest

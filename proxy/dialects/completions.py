@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from guards.context.note import Note
-from guards.prompt.fields import COMPLETIONS, texts_in
+from guards.prompt.fields import texts_in
+from guards.prompt.tables import COMPLETIONS
 from proxy.dialects.base import Call, Json, Leaf, Text, Usage, common, string_leaves
 from proxy.errors import BadRequest
 

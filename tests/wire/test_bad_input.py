@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guards.prompt.fields import CHAT as CHAT_FIELDS
-from guards.prompt.fields import COMPLETIONS as COMPLETIONS_FIELDS
 from guards.prompt.fields import Treatment
+from guards.prompt.tables import CHAT as CHAT_FIELDS
+from guards.prompt.tables import COMPLETIONS as COMPLETIONS_FIELDS
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MAX_MODEL_LEN, MODEL
 from tests.wire.harness import (

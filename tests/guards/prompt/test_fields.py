@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.prompt.fields import CHAT, COMPLETIONS, Field, FieldRefused, Treatment, check_fields, forwarded, texts_in
+from guards.prompt.fields import Field, FieldRefused, Treatment, check_fields, forwarded, texts_in
+from guards.prompt.tables import CHAT, COMPLETIONS, MESSAGES, RESPONSES, TABLES
 
 Table = Mapping[str, Field]
 
-TABLES = {"chat": CHAT, "completions": COMPLETIONS}
 ROWS = [pytest.param(table, row, id=f"{name}:{row.name}") for name, table in TABLES.items() for row in table.values()]
+GENERATING = {"chat": CHAT, "completions": COMPLETIONS}
 ON: Any = {"a value": ["that asks", 1]}
 SHAPES = ("response_format", "structured_outputs")  # judged by what they hold, in tests of their own
 
@@ -30,6 +31,12 @@ def test_every_row_does_what_its_treatment_says(table: Table, row: Field) -> Non
     name = row.name
     assert row.reason
     assert row.asks(ON)
+    if row.nested:
+        with pytest.raises(FieldRefused, match=rf"'{name}\.a value' is not a field"):
+            check_fields({name: ON}, table, strict=True)
+        check_fields({name: ON}, table, strict=False)
+        check_fields({name: dict.fromkeys(row.nested, 1)}, table, strict=True)
+        return
     match row.treatment:
         case Treatment.PASS:
             assert passed(table, name, ON, armed=False)
@@ -43,8 +50,7 @@ def test_every_row_does_what_its_treatment_says(table: Table, row: Field) -> Non
                     passed(table, name, ON, armed=armed)
             # Should the check be forgotten somewhere, it is still not passed on.
             assert forwarded({name: ON}, table, armed=False) == {}
-            assert not passed(table, name, None, armed=True)
-            assert not passed(table, name, False, armed=True)
+            assert not any(passed(table, name, off, armed=True) for off in (*row.off, [], {}))
         case Treatment.REFUSE_ARMED:
             assert passed(table, name, ON, armed=False)
             with pytest.raises(FieldRefused, match=f"'{name}' is not available for this request: ") as refused:
@@ -79,7 +85,7 @@ def test_a_generation_prompt_is_dangerous_when_it_is_missing() -> None:
     assert passed(CHAT, "continue_final_message", False, armed=True)
 
 
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("table", GENERATING.values(), ids=GENERATING)
 def test_what_the_table_does_not_know_is_refused_in_strict_mode(table: Table) -> None:
     with pytest.raises(FieldRefused, match=r"'logit_bais' is not a field.*did you mean 'logit_bias'"):
         check_fields({"model": "m", "logit_bais": {}}, table, strict=True)
@@ -117,7 +123,7 @@ def test_the_raw_arm_keeps_what_only_suppressed_requests_must_not_have() -> None
         ("response_format", None, False),
     ],
 )
-@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize("table", GENERATING.values(), ids=GENERATING)
 def test_an_armed_request_cannot_force_its_answer(table: Table, field: str, value: Any, *, refused: bool) -> None:
     assert passed(table, field, value, armed=False)
     if refused:
@@ -126,6 +132,35 @@ def test_an_armed_request_cannot_force_its_answer(table: Table, field: str, valu
         assert raised.value.field == field
     else:
         assert passed(table, field, value, armed=True)
+
+
+FORCED = [
+    (RESPONSES, "text.format", {"text": {"format": {"type": "json_schema", "schema": {}}}}),
+    (MESSAGES, "output_config.format", {"output_config": {"format": {"type": "json_schema", "schema": {}}}}),
+    (RESPONSES, "input", {"input": [{"role": "assistant", "content": "It is", "status": "incomplete"}]}),
+    (RESPONSES, "input", {"input": [{"role": "assistant", "content": "It is", "status": "in_progress"}]}),
+]
+
+
+@pytest.mark.parametrize(("table", "field", "body"), FORCED)
+def test_nor_can_it_in_the_newer_routes(table: Table, field: str, body: dict[str, Any]) -> None:
+    assert forwarded(body, table, armed=False) == body
+    with pytest.raises(FieldRefused) as refused:
+        forwarded(body, table, armed=True)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("table", "body"),
+    [
+        (RESPONSES, {"text": {"format": {"type": "text"}, "verbosity": "low"}, "input": "Hello"}),
+        (RESPONSES, {"text": {"format": {"type": "json_object"}}, "input": []}),
+        (RESPONSES, {"input": [{"role": "assistant", "content": "It is", "status": "completed"}], "top_logprobs": 0}),
+        (MESSAGES, {"output_config": {"effort": "low"}}),
+    ],
+)
+def test_what_forces_nothing_passes_when_armed(table: Table, body: dict[str, Any]) -> None:
+    assert forwarded(body, table, armed=True) == body
 
 
 def test_the_body_of_the_client_is_not_changed() -> None:
