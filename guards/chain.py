@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from guards.gate import Gate
-from guards.model import Allow, Finding, Plan, Signals, Verdict, plan_of, strictest
+from guards.model import Allow, Finding, Plan, Signals, Verdict, plan_of
 from guards.policy import OnFault, Policy, Rung, ScanOutput
 from indexes.entries import ForgetSet
 
@@ -55,13 +55,14 @@ class Chain:
         """Folds the verdicts of all guards into a plan. Raises GuardFault when a guard fails closed."""
         findings = tuple(finding for link in self.links if (finding := _run(link, signals)) is not None)
         enforced = [finding.verdict for finding in findings if finding.enforced]
-        return plan_of(strictest(enforced), findings, self.scan_output, self.default)
+        return plan_of(enforced, findings, self.scan_output, self.default)
 
 
 def _run(link: Link, signals: Signals) -> Finding | None:
     try:
         hits = link.guard.hits(signals)
-        verdict: Verdict = link.guard.judge(hits)
+        verdict: Verdict = link.guard.judge(hits, signals.assistants)
+        lacked = link.guard.lacks(hits, signals.assistants)
     except Exception as error:
         fault = type(error).__name__
         if link.on_fault is OnFault.REFUSE and link.enforce:  # one that only looks on can close nothing
@@ -69,4 +70,4 @@ def _run(link: Link, signals: Signals) -> Finding | None:
         return Finding(link.guard.name, Allow(), enforced=link.enforce, fault=fault)
     if not hits:
         return None
-    return Finding(link.guard.name, verdict, link.enforce, hits)
+    return Finding(link.guard.name, verdict, link.enforce, hits, lacked=lacked)

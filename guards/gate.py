@@ -1,9 +1,11 @@
 """The gate: is a request near a forget set? One guard per set, with the set's policy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from guards.model import Allow, Amend, Refuse, Signals, Verdict
+from guards.model import Allow, Assistant, Offset, Signals, Verdict, verdict_of
 from guards.policy import Policy, Rung
+from guards.strength import strength_of
 from indexes.entries import State
 from indexes.matches import Match
 
@@ -25,19 +27,34 @@ class Gate:
             match
             for match in signals.matches
             if match.set_id == self.set_id
-            and match.score >= (match.threshold or self.policy.threshold)
+            and match.score >= self._threshold(match)
             and match.margin >= self.policy.margin
         )
 
-    def judge(self, hits: tuple[Match, ...]) -> Verdict:
-        """The first rung of the set's ladder if any hit acts."""
+    def judge(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> Verdict:
+        """The first rung of the set's ladder if any hit acts; the next one where an offset cannot be."""
         if not any(match.state is State.ACTIVE for match in hits):
             return Allow()
-        acting = [rung for rung in self.policy.on_match if rung is not Rung.OBSERVE]
-        match acting:
-            case [Rung.INSTRUCT, *rest]:
-                return Amend(self.policy, tuple(rest))
-            case [Rung.REFUSE, *_]:
-                return Refuse(self.policy)
-            case _:
-                return Allow()
+        return verdict_of(self.policy, self.policy.on_match, self._offset(hits, assistants))
+
+    def lacks(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> str | None:
+        """The assistant that the ladder begins with and that cannot be armed now."""
+        acts = any(match.state is State.ACTIVE for match in hits)
+        begins = next((rung for rung in self.policy.on_match if rung is not Rung.OBSERVE), None)
+        if not acts or begins is not Rung.OFFSET or self.policy.assistant in assistants:
+            return None
+        return self.policy.assistant
+
+    def _offset(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> Offset | None:
+        """What to subtract, as strongly as the nearest hit wants it."""
+        name = self.policy.assistant
+        assistant = assistants.get(name) if name else None
+        if name is None or assistant is None:
+            return None
+        full = self.policy.strength or assistant.strength
+        acting = [match for match in hits if match.state is State.ACTIVE]
+        strengths = [strength_of(m.score, self._threshold(m), full, assistant.max_strength) for m in acting]
+        return Offset(name, max(strengths))
+
+    def _threshold(self, match: Match) -> float:
+        return match.threshold or self.policy.threshold

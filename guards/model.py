@@ -1,22 +1,55 @@
 """The types of a decision: signals in, verdicts out, a plan that the proxy carries out, findings that stay."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from guards.policy import DEFAULT_POLICY, Policy, Rung, ScanOutput, Style
 from indexes.matches import Match
 
 
 @dataclass(frozen=True, slots=True)
+class Assistant:
+    """What a gate must know of an assistant that the engine can subtract now."""
+
+    name: str
+    version: int
+    strength: float
+    """Chosen when it was trained."""
+    max_strength: float
+
+
+@dataclass(frozen=True, slots=True)
 class Signals:
-    """What was measured about one request: facts, no judgement."""
+    """What was measured about one request: facts, no judgement.
+
+    `assistants`: those that are loaded and proven alive, each by `name` and by `name@version`.
+    """
 
     matches: tuple[Match, ...] = ()
+    assistants: Mapping[str, Assistant] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """What to subtract: an assistant as the policy names it, and how strongly, above 0."""
+
+    assistant: str
+    strength: float
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
     """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Let the model answer without what an assistant knows; `rest` are the rungs after this one."""
+
+    policy: Policy
+    rest: tuple[Rung, ...]
+    offset: Offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +67,38 @@ class Refuse:
     policy: Policy
 
 
-Verdict = Allow | Amend | Refuse
+Verdict = Allow | Arm | Amend | Refuse
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One guard's verdict on one request, kept for audit and metrics. `fault` names the type of a guard's failure."""
+    """One guard's verdict on one request, kept for audit and metrics.
+
+    `fault` names the type of a guard's failure. `lacked` is the assistant that the ladder asked for and that could not
+    be armed: the verdict is that of the next rung.
+    """
 
     guard: str
     verdict: Verdict
     enforced: bool
     matches: tuple[Match, ...] = ()
     fault: str | None = None
+    lacked: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to do with a request: the rung to act on first, then those that each escalation moves to.
 
-    No rungs: pass the request on untouched.
+    No rungs: pass the request on untouched. `offset` is subtracted on every rung that asks the engine: the rungs after
+    `offset` add to it.
     """
 
     rungs: tuple[Rung, ...] = ()
     policy: Policy = DEFAULT_POLICY
     scan_output: bool = False
     findings: tuple[Finding, ...] = ()
+    offset: Offset | None = None
 
     @property
     def rung(self) -> Rung | None:
@@ -77,20 +117,81 @@ class Plan:
         """The plan one rung up: the last rung is always to refuse."""
         return replace(self, rungs=self.rungs[1:] or (Rung.REFUSE,), scan_output=True)
 
+    def without_offset(self) -> "Plan":
+        """The plan when the engine cannot subtract what this one wants: one rung up where nothing else was wanted."""
+        dropped = replace(self, offset=None)
+        return dropped.escalate() if self.rung is Rung.OFFSET else dropped
+
+    def covers(self, other: "Plan") -> bool:
+        """Whether what this plan does is at least as strict as what `other` would do."""
+        if _severity(self) != _severity(other):
+            return _severity(self) > _severity(other)
+        if self.rung is not Rung.OFFSET or self.offset is None or other.offset is None:
+            return True
+        return self.offset.assistant == other.offset.assistant  # another one subtracts other knowledge
+
 
 def strictest(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict that suppresses most; Allow for none."""
-    order = {Allow: 0, Amend: 1, Refuse: 2}
-    return max(verdicts, key=lambda verdict: order[type(verdict)], default=Allow())
+    """The verdict that suppresses most; Allow for none. Of offsets by one assistant the strongest.
+
+    One request carries one assistant. Where sets want different ones, an offset would leave one of them unserved, so
+    each moves to its next rung.
+    """
+    if len({verdict.offset.assistant for verdict in verdicts if isinstance(verdict, Arm)}) > 1:
+        verdicts = [_next_rung(verdict) if isinstance(verdict, Arm) else verdict for verdict in verdicts]
+    return max(verdicts, key=_weight, default=Allow())
 
 
-def plan_of(verdict: Verdict, findings: tuple[Finding, ...], scan: ScanOutput, default: Policy) -> Plan:
-    """The plan that carries a verdict out; `default` is the policy of requests that no set claims."""
+def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], scan: ScanOutput, default: Policy) -> Plan:
+    """The plan that carries the strictest verdict out; `default` is the policy of requests that no set claims.
+
+    An offset that one set wants stays beside the stricter rung of another.
+    """
     always = scan is ScanOutput.ALWAYS
-    match verdict:
+    wanted = {verdict.offset.assistant for verdict in verdicts if isinstance(verdict, Arm)}
+    strongest = max((v.offset for v in verdicts if isinstance(v, Arm)), key=lambda o: o.strength, default=None)
+    offset = strongest if len(wanted) == 1 else None
+    match strictest(verdicts):
         case Allow():
             return Plan(policy=default, scan_output=always, findings=findings)
+        case Arm(policy, rest):
+            return Plan((Rung.OFFSET, *rest), policy, scan_output=True, findings=findings, offset=offset)
         case Amend(policy, rest):
-            return Plan((Rung.INSTRUCT, *rest), policy, scan_output=True, findings=findings)
+            return Plan((Rung.INSTRUCT, *rest), policy, scan_output=True, findings=findings, offset=offset)
         case Refuse(policy):
             return Plan((Rung.REFUSE,), policy, scan_output=True, findings=findings)
+
+
+def verdict_of(policy: Policy, rungs: Sequence[Rung], offset: Offset | None = None) -> Verdict:
+    """The verdict that begins with the first of `rungs`; one to subtract begins with the next where that cannot be."""
+    match [rung for rung in rungs if rung is not Rung.OBSERVE]:
+        case []:
+            return Allow()
+        case [Rung.OFFSET, *rest]:
+            if offset is not None:
+                return Arm(policy, tuple(rest), offset)
+            return verdict_of(policy, rest or [Rung.REFUSE])  # never the base model's answer instead
+        case [Rung.INSTRUCT, *rest]:
+            return Amend(policy, tuple(rest))
+        case _:
+            return Refuse(policy)
+
+
+def _next_rung(verdict: Arm) -> Verdict:
+    return verdict_of(verdict.policy, verdict.rest or (Rung.REFUSE,))
+
+
+def _weight(verdict: Verdict) -> tuple[int, float]:
+    match verdict:
+        case Allow():
+            return 0, 0.0
+        case Arm(offset=offset):
+            return 1, offset.strength
+        case Amend():
+            return 2, 0.0
+        case Refuse():
+            return 3, 0.0
+
+
+def _severity(plan: Plan) -> int:
+    return plan.rung.severity if plan.rung else 0

@@ -1,18 +1,30 @@
 """Policies: what happens when a request is near a forget set. Frozen, parsed once, with errors that name the cure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from guards.strength import MAX_STRENGTH
+
 E = TypeVar("E", bound=StrEnum)
 
 
+ASSISTANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?")
+"""A name, as `guards.engine.contract` allows it, and perhaps the one version that may be used."""
+
+
 class Rung(StrEnum):
-    """What to do with a matching request, mildest first."""
+    """What to do with a matching request, mildest first.
+
+    `offset` is milder than `instruct`: the prompt stays the client's own, and only what the assistant knows is
+    subtracted. A rung after it keeps the offset and adds to it.
+    """
 
     OBSERVE = "observe"
+    OFFSET = "offset"
     INSTRUCT = "instruct"
     REFUSE = "refuse"
 
@@ -55,6 +67,8 @@ class Policy:
     not enough; `refuse` always ends it. `threshold` is the cosine similarity in (0, 1] from which a text matches,
     `margin` how much nearer, in [0, 1], it must be to an entry than to a retain example of the set.
     `demonstrations` (0 to 8) and `reasoning` shape the `instruct` rung.
+    `assistant` is what the `offset` rung subtracts: a name, or `name@version` if no other version will do. `strength`
+    is its strength for requests that are surely near, above 0; none: the one chosen when the assistant was trained.
     """
 
     on_match: tuple[Rung, ...] = (Rung.INSTRUCT, Rung.REFUSE)
@@ -65,6 +79,8 @@ class Policy:
     on_fault: OnFault = OnFault.REFUSE
     demonstrations: int = 2
     reasoning: bool = False
+    assistant: str | None = None
+    strength: float | None = None
 
     def with_changes(self, changes: Mapping[str, Any]) -> "Policy":
         """This policy with some settings replaced, as they come from JSON or YAML. Raises PolicyError."""
@@ -73,22 +89,27 @@ class Policy:
             if name not in known:
                 near = get_close_matches(str(name), known, 1)
                 raise PolicyError(f"unknown policy setting '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
-        return replace(self, **{name: _parse(name, value) for name, value in changes.items()})
+        changed = replace(self, **{name: _parse(name, value) for name, value in changes.items()})
+        if Rung.OFFSET in changed.on_match and changed.assistant is None:
+            raise PolicyError("the rung 'offset' needs to know what to subtract: set 'assistant' to a name")
+        return changed
 
 
 DEFAULT_POLICY = Policy()
+
+_CHOICES: Mapping[str, type[StrEnum]] = {"style": Style, "scan_output": ScanOutput, "on_fault": OnFault}
 
 
 def _parse(name: str, value: Any) -> Any:
     match name:
         case "on_match":
             return _ladder(value)
-        case "style":
-            return _member(Style, name, value)
-        case "scan_output":
-            return _member(ScanOutput, name, value)
-        case "on_fault":
-            return _member(OnFault, name, value)
+        case "style" | "scan_output" | "on_fault":
+            return _member(_CHOICES[name], name, value)
+        case "assistant":
+            return None if value is None else _assistant(value)
+        case "strength":
+            return None if value is None else _strength(value)
         case "threshold":
             return _number(name, value, above=0.0)
         case "margin":
@@ -107,12 +128,10 @@ def _ladder(value: Any) -> tuple[Rung, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple) or not value:
-        raise PolicyError("'on_match' is a list of rungs: observe, instruct, refuse")
+        raise PolicyError(f"'on_match' is a list of rungs: {', '.join(Rung)}")
     rungs = [_member(Rung, "on_match", item) for item in value]
     if [r.severity for r in rungs] != sorted({r.severity for r in rungs}):
-        raise PolicyError(
-            "'on_match' climbs: each rung must be stricter than the one before (observe, instruct, refuse)"
-        )
+        raise PolicyError(f"'on_match' climbs: each rung must be stricter than the one before ({', '.join(Rung)})")
     return tuple(rungs)
 
 
@@ -128,4 +147,16 @@ def _number(name: str, value: Any, above: float | None = None) -> float:
         raise PolicyError(f"'{name}' is a number from 0 to 1")
     if above is not None and value <= above:
         raise PolicyError(f"'{name}' must be above {above:g}")
+    return float(value)
+
+
+def _assistant(value: Any) -> str:
+    if not isinstance(value, str) or not ASSISTANT.fullmatch(value):
+        raise PolicyError("'assistant' is the name of an assistant, or name@version")
+    return value
+
+
+def _strength(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_STRENGTH:
+        raise PolicyError(f"'strength' is a number above 0 and at most {MAX_STRENGTH:g}")
     return float(value)

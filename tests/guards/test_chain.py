@@ -6,7 +6,7 @@ import pytest
 
 from guards.chain import Chain, GuardFault, Link
 from guards.gate import Gate
-from guards.model import Allow, Amend, Refuse, Signals
+from guards.model import Allow, Amend, Arm, Assistant, Offset, Refuse, Signals
 from guards.policy import DEFAULT_POLICY, OnFault, Policy, PolicyError, Rung, ScanOutput, Style
 from indexes.entries import ForgetSet, Kind, State
 from indexes.matches import Match, Via
@@ -24,7 +24,7 @@ BOTH = Signals((match_in("s1"), match_in("s2")))
 class BrokenGate(Gate):
     """A guard with a bug."""
 
-    def judge(self, hits: tuple[Match, ...]) -> Allow:
+    def judge(self, hits: tuple[Match, ...], assistants: object) -> Allow:
         raise KeyError("the secret of the tower")
 
 
@@ -154,3 +154,37 @@ def test_a_request_that_no_set_claims_is_answered_by_the_global_policy() -> None
 def test_a_set_with_a_policy_that_is_not_understood_makes_no_chain() -> None:
     with pytest.raises(PolicyError):
         chain_of(s1={"treshold": 1})
+
+
+# -- offsets
+
+OFFSET = {"on_match": ["offset", "instruct"], "assistant": "uld"}
+ULD = Assistant("uld", 2, strength=1.0, max_strength=1.5)
+LOADED = {"uld": ULD, "uld@2": ULD}
+
+
+def test_an_offset_is_planned_where_its_assistant_is_loaded() -> None:
+    plan = chain_of(s1=OFFSET).decide(Signals((match_in("s1"),), LOADED))
+    assert (plan.rungs, plan.offset) == ((Rung.OFFSET, Rung.INSTRUCT), Offset("uld", 1.0))
+    assert [(type(f.verdict), f.lacked) for f in plan.findings] == [(Arm, None)]
+
+
+@pytest.mark.parametrize("assistants", [{}, {"other": ULD}, {"uld@2": ULD}])
+def test_without_its_assistant_a_ladder_begins_one_rung_up_and_says_so(assistants: dict[str, Assistant]) -> None:
+    plan = chain_of(s1=OFFSET).decide(Signals((match_in("s1"),), assistants))
+    assert (plan.rungs, plan.offset) == ((Rung.INSTRUCT,), None)
+    assert [(type(f.verdict), f.lacked) for f in plan.findings] == [(Amend, "uld")]
+    alone = chain_of(s1={**OFFSET, "on_match": ["offset"]}).decide(Signals((match_in("s1"),), assistants))
+    assert alone.rungs == (Rung.REFUSE,)
+
+
+def test_a_pinned_version_is_that_version() -> None:
+    pinned = chain_of(s1={**OFFSET, "assistant": "uld@2"})
+    assert pinned.decide(Signals((match_in("s1"),), LOADED)).offset == Offset("uld@2", 1.0)
+    assert pinned.decide(Signals((match_in("s1"),), {"uld": ULD, "uld@3": ULD})).offset is None
+
+
+def test_nobody_lacks_an_assistant_that_no_request_asks_for() -> None:
+    far = chain_of(s1=OFFSET).decide(Signals((match_in("s1", 0.5),)))
+    observed = chain_of(s1=OFFSET).decide(Signals((match_in("s1", state=State.OBSERVE),)))
+    assert [f.lacked for f in (*far.findings, *observed.findings)] == [None]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from guards.gate import Gate
-from guards.model import Allow, Amend, Refuse, Signals, Verdict
+from guards.model import Allow, Amend, Arm, Assistant, Offset, Refuse, Signals, Verdict
 from guards.policy import Policy, Rung
 from indexes.entries import Kind, State
 from indexes.matches import Match, Via
@@ -20,7 +20,7 @@ def hits(*matches: Match, policy: Policy = POLICY) -> tuple[Match, ...]:
 
 def judged(*matches: Match, policy: Policy = POLICY) -> Verdict:
     gate = Gate("s1", policy)
-    return gate.judge(gate.hits(Signals(matches)))
+    return gate.judge(gate.hits(Signals(matches)), {})
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,31 @@ def test_without_an_active_hit_nothing_follows() -> None:
     observed = replace(NEAR, state=State.OBSERVE)
     assert judged() == judged(observed) == judged(replace(NEAR, score=0.1)) == Allow()
     assert isinstance(judged(observed, NEAR), Amend)
+
+
+# -- offsets
+
+SUBTRACTING = replace(POLICY, on_match=(Rung.OFFSET, Rung.REFUSE), assistant="uld")
+ULD = {"uld": Assistant("uld", 1, strength=1.0, max_strength=1.25)}
+
+
+def armed(*matches: Match, policy: Policy = SUBTRACTING) -> Offset:
+    gate = Gate("s1", policy)
+    verdict = gate.judge(gate.hits(Signals(matches)), ULD)
+    assert isinstance(verdict, Arm)
+    assert verdict.rest == (Rung.REFUSE,)
+    return verdict.offset
+
+
+def test_the_nearest_acting_hit_sets_the_strength() -> None:
+    edge, sure = replace(NEAR, score=0.75), replace(NEAR, score=0.9)
+    assert armed(edge) == Offset("uld", 0.5)
+    assert armed(edge, sure) == armed(sure) == Offset("uld", 1.0)
+    assert armed(edge, replace(sure, state=State.OBSERVE)) == Offset("uld", 0.5)
+    assert armed(replace(sure, threshold=0.9)) == Offset("uld", 0.5)  # an entry's own threshold counts
+
+
+def test_the_policys_strength_holds_up_to_what_the_assistant_was_tried_with() -> None:
+    sure = replace(NEAR, score=0.9)
+    assert armed(sure, policy=replace(SUBTRACTING, strength=1.2)).strength == 1.2
+    assert armed(sure, policy=replace(SUBTRACTING, strength=8.0)).strength == 1.25

@@ -2,11 +2,14 @@
 
 import pytest
 
-from guards.model import Allow, Amend, Plan, Refuse, Verdict, plan_of, strictest
+from guards.model import Allow, Amend, Arm, Offset, Plan, Refuse, Verdict, plan_of, strictest, verdict_of
 from guards.policy import DEFAULT_POLICY, Policy, Rung, ScanOutput, Style
 
 STERN = Policy(style=Style.REFUSAL)
 MILD = Policy(demonstrations=0)
+LADDER = (Rung.INSTRUCT, Rung.REFUSE)
+WEAK, STRONG = Arm(MILD, LADDER, Offset("uld", 0.5)), Arm(MILD, LADDER, Offset("uld", 1.0))
+OTHER = Arm(MILD, LADDER, Offset("pair", 2.0))
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,11 @@ MILD = Policy(demonstrations=0)
         ([Allow(), Amend(MILD, ()), Allow()], Amend(MILD, ())),
         ([Amend(MILD, ()), Refuse(STERN), Amend(MILD, ())], Refuse(STERN)),
         ([Refuse(STERN), Refuse(MILD)], Refuse(STERN)),  # of equals the first set's
+        ([WEAK, Amend(MILD, ())], Amend(MILD, ())),
+        ([Allow(), WEAK], WEAK),
+        ([WEAK, STRONG], STRONG),  # of one assistant the strongest
+        ([WEAK, OTHER], Amend(MILD, (Rung.REFUSE,))),  # one request carries one assistant
+        ([OTHER, Arm(STERN, (), Offset("third", 1.0))], Refuse(STERN)),
     ],
 )
 def test_the_strictest_verdict_holds(verdicts: list[Verdict], expected: Verdict) -> None:
@@ -25,15 +33,15 @@ def test_the_strictest_verdict_holds(verdicts: list[Verdict], expected: Verdict)
 
 @pytest.mark.parametrize("scan", list(ScanOutput))
 def test_verdicts_become_plans(scan: ScanOutput) -> None:
-    allowed = plan_of(Allow(), (), scan, STERN)
+    allowed = plan_of([Allow()], (), scan, STERN)
     assert (allowed.rung, allowed.armed, allowed.policy) == (None, False, STERN)
     assert allowed.scan_output is (scan is ScanOutput.ALWAYS)
 
-    amended = plan_of(Amend(MILD, (Rung.REFUSE,)), (), scan, STERN)
+    amended = plan_of([Amend(MILD, (Rung.REFUSE,))], (), scan, STERN)
     assert (amended.rungs, amended.armed, amended.policy) == ((Rung.INSTRUCT, Rung.REFUSE), True, MILD)
     assert amended.scan_output
 
-    refused = plan_of(Refuse(MILD), (), scan, STERN)
+    refused = plan_of([Refuse(MILD)], (), scan, STERN)
     assert (refused.rungs, refused.armed, refused.policy) == ((Rung.REFUSE,), True, MILD)
 
 
@@ -46,4 +54,67 @@ def test_a_ladder_ends_in_refusing_and_stays_there() -> None:
 
 def test_a_plan_answers_in_the_style_of_its_policy() -> None:
     assert Plan().style is DEFAULT_POLICY.style
-    assert plan_of(Refuse(STERN), (), ScanOutput.ARMED, MILD).escalate().style is Style.REFUSAL
+    assert plan_of([Refuse(STERN)], (), ScanOutput.ARMED, MILD).escalate().style is Style.REFUSAL
+
+
+# -- offsets
+
+
+def planned(*verdicts: Verdict) -> Plan:
+    return plan_of(verdicts, (), ScanOutput.ARMED, STERN)
+
+
+def test_an_offset_is_carried_up_the_ladder() -> None:
+    plan = planned(STRONG)
+    assert (plan.rungs, plan.offset) == ((Rung.OFFSET, *LADDER), Offset("uld", 1.0))
+    assert plan.scan_output
+    assert (plan.escalate().rung, plan.escalate().offset) == (Rung.INSTRUCT, Offset("uld", 1.0))
+
+
+def test_an_offset_stands_beside_the_stricter_rung_of_another_set() -> None:
+    assert (planned(WEAK, Amend(STERN, ())).rungs, planned(WEAK, Amend(STERN, ())).offset) == (
+        (Rung.INSTRUCT,),
+        Offset("uld", 0.5),
+    )
+    assert planned(WEAK, OTHER).offset is None
+    assert planned(WEAK, Refuse(STERN)).offset is None
+    assert planned().offset is None
+
+
+def test_a_plan_whose_offset_is_gone_never_asks_for_the_base_models_answer() -> None:
+    assert planned(WEAK).without_offset().rungs == LADDER
+    assert planned(Arm(MILD, (), Offset("uld", 1.0))).without_offset().rung is Rung.REFUSE
+    beside = planned(WEAK, Amend(STERN, (Rung.REFUSE,)))
+    assert (beside.without_offset().rungs, beside.without_offset().offset) == (LADDER, None)
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "expected"),
+    [
+        (planned(), planned(), True),
+        (planned(), planned(WEAK), False),
+        (planned(WEAK), planned(), True),
+        (planned(WEAK), planned(STRONG), True),
+        (planned(WEAK), planned(OTHER), False),  # another one subtracts other knowledge
+        (planned(WEAK), planned(Amend(MILD, ())), False),
+        (planned(Amend(MILD, ())), planned(OTHER), True),
+        (planned(Refuse(MILD)), planned(Amend(MILD, ())), True),
+    ],
+)
+def test_what_a_plan_covers(had: Plan, wanted: Plan, *, expected: bool) -> None:
+    assert had.covers(wanted) is expected
+
+
+@pytest.mark.parametrize(
+    ("rungs", "offset", "expected"),
+    [
+        ((), None, Allow()),
+        ((Rung.OBSERVE,), None, Allow()),
+        ((Rung.OBSERVE, Rung.OFFSET, Rung.REFUSE), Offset("a", 1.0), Arm(MILD, (Rung.REFUSE,), Offset("a", 1.0))),
+        ((Rung.OFFSET, Rung.INSTRUCT), None, Amend(MILD, ())),
+        ((Rung.OFFSET,), None, Refuse(MILD)),
+        ((Rung.INSTRUCT, Rung.REFUSE), Offset("a", 1.0), Amend(MILD, (Rung.REFUSE,))),
+    ],
+)
+def test_a_ladder_begins_where_it_can(rungs: tuple[Rung, ...], offset: Offset | None, expected: Verdict) -> None:
+    assert verdict_of(MILD, rungs, offset) == expected

@@ -18,6 +18,12 @@ from guards.policy import DEFAULT_POLICY, OnFault, Policy, PolicyError, Rung, Sc
         ({"style": "refusal", "scan_output": "always"}, Policy(style=Style.REFUSAL, scan_output=ScanOutput.ALWAYS)),
         ({"on_fault": "allow"}, Policy(on_fault=OnFault.ALLOW)),
         ({"demonstrations": 0, "reasoning": True}, Policy(demonstrations=0, reasoning=True)),
+        ({"assistant": "uld-1.b@12", "strength": 1}, Policy(assistant="uld-1.b@12", strength=1.0)),
+        (
+            {"on_match": ["offset", "instruct", "refuse"], "assistant": "uld"},
+            Policy(on_match=(Rung.OFFSET, Rung.INSTRUCT, Rung.REFUSE), assistant="uld"),
+        ),
+        ({"strength": None, "assistant": None}, DEFAULT_POLICY),
     ],
 )
 def test_settings_are_read(changes: dict[str, Any], expected: Policy) -> None:
@@ -56,7 +62,18 @@ def test_what_is_not_set_stays() -> None:
         ({"on_match": {"refuse": 1}}, "'on_match' is a list of rungs"),
         ({"on_match": ["refuse", "instruct"]}, "climbs"),
         ({"on_match": ["refuse", "refuse"]}, "climbs"),
-        ({"on_match": ["offset"]}, "'on_match' is one of observe, instruct, refuse"),
+        ({"on_match": ["forget"]}, "'on_match' is one of observe, offset, instruct, refuse"),
+        ({"on_match": ["instruct", "offset"], "assistant": "a"}, "climbs"),
+        ({"on_match": ["offset", "refuse"]}, "set 'assistant' to a name"),
+        ({"on_match": ["offset"], "assistant": None}, "set 'assistant' to a name"),
+        ({"assistant": "two words"}, "'assistant' is the name of an assistant, or name@version"),
+        ({"assistant": "a@0"}, "'assistant' is the name"),
+        ({"assistant": "a@"}, "'assistant' is the name"),
+        ({"assistant": 3}, "'assistant' is the name"),
+        ({"strength": 0}, "'strength' is a number above 0"),
+        ({"strength": 8.1}, "'strength' is a number above 0 and at most 8"),
+        ({"strength": float("nan")}, "'strength' is a number"),
+        ({"strength": True}, "'strength' is a number"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
@@ -65,4 +82,9 @@ def test_what_is_not_understood_is_refused_by_name(changes: dict[str, Any], says
 
 
 def test_rungs_climb() -> None:
-    assert [rung.severity for rung in (Rung.OBSERVE, Rung.INSTRUCT, Rung.REFUSE)] == [0, 1, 2]
+    assert [rung.severity for rung in (Rung.OBSERVE, Rung.OFFSET, Rung.INSTRUCT, Rung.REFUSE)] == [0, 1, 2, 3]
+
+
+def test_a_set_may_take_its_assistant_from_the_global_policy() -> None:
+    everywhere = DEFAULT_POLICY.with_changes({"assistant": "uld"})
+    assert everywhere.with_changes({"on_match": ["offset"]}).assistant == "uld"
