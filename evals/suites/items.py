@@ -1,0 +1,144 @@
+"""What a suite is made of: items to ask, each with what would be right and whether it should still be known."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from evals.gate.rows import RowsError, rows
+
+LETTERS = "ABCDEFGHIJ"
+
+
+class Role(StrEnum):
+    """What is hoped for: `forget` items should no longer be answered, `keep` items should; `unseen` ones never were
+    known to the model and show what not knowing looks like."""
+
+    FORGET = "forget"
+    KEEP = "keep"
+    UNSEEN = "unseen"
+
+
+class Task(StrEnum):
+    """How an item is put: a question in a chat, a choice among lettered options, a text to go on with."""
+
+    ANSWER = "answer"
+    CHOOSE = "choose"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, repr=False)
+class Item:
+    """One thing to ask. `id` is unique in its suite and the same from run to run."""
+
+    id: str
+    subset: str
+    role: Role
+    question: str
+    answer: str
+    task: Task = Task.ANSWER
+    language: str = "en"
+    reworded: str = ""
+    """The question in other words."""
+    paraphrase: str = ""
+    """The answer in other words, for the truth ratio."""
+    wrong: tuple[str, ...] = ()
+    """Wrong answers of the same form; for a choice, all options but the right one."""
+    options: tuple[str, ...] = ()
+    """Of a choice, in order, the right one among them."""
+
+    def __repr__(self) -> str:
+        return f"Item({self.id!r}, {self.role.value}, {self.task.value})"
+
+    @property
+    def prompt(self) -> str:
+        """What the model is sent."""
+        if self.task is not Task.CHOOSE:
+            return self.question
+        listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, self.options, strict=False))
+        return f"{self.question}\n{listed}\nAnswer with the letter of the right option only."
+
+    @property
+    def right_letter(self) -> str:
+        """Of a choice."""
+        return LETTERS[self.options.index(self.answer)]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Items and where they come from: SHA-256 of each file that was read, by name."""
+
+    name: str
+    items: tuple[Item, ...]
+    files: Mapping[str, str]
+
+    def cut(self, limit: int | None, windows: Mapping[str, tuple[int, int]]) -> "Suite":
+        """The first `limit` items of each subset, or the rows from–to of a subset that is named in `windows`.
+
+        Raises RowsError for a window of a subset that does not exist.
+        """
+        if unknown := set(windows) - {item.subset for item in self.items}:
+            known = ", ".join(sorted({item.subset for item in self.items}))
+            raise RowsError(f"there is no subset '{min(unknown)}' in '{self.name}'; there are {known}")
+        kept, seen = [], dict[str, int]()
+        for item in self.items:
+            place = seen[item.subset] = seen.get(item.subset, -1) + 1
+            first, last = windows.get(item.subset, (0, None))
+            if place >= first and (last is None or place <= last) and (limit is None or place - first < limit):
+                kept.append(item)
+        return replace(self, items=tuple(kept))
+
+
+class Reader:
+    """Reads row files and remembers what it read."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def rows(self, path: Path) -> list[dict[str, Any]]:
+        """Raises RowsError."""
+        found = rows(path)
+        self.files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+    def suite(self, name: str, items: Iterable[Item]) -> Suite:
+        """Raises RowsError for a suite without items, or with two of one id."""
+        made = tuple(items)
+        if not made:
+            raise RowsError(f"there is nothing to ask in '{name}'")
+        if len({item.id for item in made}) != len(made):
+            raise RowsError(f"two items of '{name}' have the same id")
+        return Suite(name, made, dict(self.files))
+
+
+def text_of(row: Mapping[str, Any], *names: str, where: str) -> str:
+    """The first of several fields that holds a text. Raises RowsError."""
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, str) and value.strip():
+            return value
+    raise RowsError(f"{where} has no text in {' or '.join(repr(name) for name in names)}; it has {', '.join(row)}")
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """A list of texts, or one; nothing where there is none."""
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    return tuple(item for item in value if isinstance(item, str) and item.strip()) if isinstance(value, list) else ()
+
+
+def question_item(row: Mapping[str, Any], *, subset: str, role: Role, place: int, where: str, **more: Any) -> Item:
+    """An item from a row with `question` and `answer`, and TOFU's further fields where they are. Raises RowsError."""
+    return Item(
+        id=f"{subset}/{place}",
+        subset=subset,
+        role=role,
+        question=text_of(row, "question", "query", where=where),
+        answer=text_of(row, "answer", where=where),
+        reworded=next(iter(texts_of(row.get("paraphrased_question"))), ""),
+        paraphrase=next(iter(texts_of(row.get("paraphrased_answer"))), ""),
+        wrong=texts_of(row.get("perturbed_answer")),
+        **more,
+    )
