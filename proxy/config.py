@@ -11,12 +11,14 @@ from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from guards.engine.launch import Auxiliary, EngineConfig
 from guards.policy import DEFAULT_POLICY, Policy
 from proxy.validation import problems
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+ARM_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 
 class ConfigError(Exception):
@@ -26,6 +28,14 @@ class ConfigError(Exception):
 def _checked_policy(changes: dict[str, Any]) -> dict[str, Any]:
     DEFAULT_POLICY.with_changes(changes)
     return changes
+
+
+def _checked_arms(arms: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    for name, changes in arms.items():
+        if not ARM_NAME.fullmatch(name) or name in ("raw", "guarded"):
+            raise ValueError(f"'{name}': an arm is named by small letters, digits and '-'; raw and guarded are there")
+        DEFAULT_POLICY.with_changes(changes)
+    return arms
 
 
 def _http_url(url: str) -> str:
@@ -67,14 +77,57 @@ class EmbedderSettings(_Section):
     cache_mib: int = Field(64, ge=0, description="memory for the vectors of texts seen before")
 
 
-class LedgerSettings(_Section):
-    """Where forget entries live."""
+def _database_url(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        raise ValueError("it is not a URL such as postgresql://user:password@host/database")  # it may hold a secret
+    return url
 
-    path: Path | None = Field(None, description="default: ledger.sqlite3 in the state directory")
+
+class LedgerSettings(_Section):
+    """Where forget entries live: in a SQLite file, or in PostgreSQL for several replicas."""
+
+    path: Path | None = Field(None, description="SQLite; default: ledger.sqlite3 in the state directory")
+    url: Annotated[str | None, AfterValidator(_database_url)] = Field(
+        None, repr=False, description="PostgreSQL, such as postgresql://user:password@host/database"
+    )
+
+
+class AuxiliarySettings(_Section):
+    """A slot for an auxiliary model inside the engine; `layers:8` and `checkpoint:FOLDER` are short forms."""
+
+    kind: Literal["layers", "checkpoint"]
+    name: str | None = Field(None, description="default: a0, a1, … by position")
+    layers: int | None = Field(None, ge=1, description="with kind layers: how many of the base's first layers")
+    model: str | None = Field(None, description="with kind checkpoint: a folder or hub name")
+
+
+def _auxiliary(given: Any) -> Any:
+    """The long form of a slot."""
+    if not isinstance(given, str):
+        return given
+    kind, _, rest = given.partition(":")
+    if kind == "layers" and rest.isdecimal():
+        return {"kind": kind, "layers": int(rest)}
+    if kind == "checkpoint" and rest:
+        return {"kind": kind, "model": rest}
+    raise ValueError(f"'{given}' is neither layers:NUMBER nor checkpoint:FOLDER")
+
+
+def _slots(settings: tuple[AuxiliarySettings, ...]) -> tuple[Auxiliary, ...]:
+    return tuple(
+        Auxiliary(one.name or f"a{place}", one.kind, model=one.model, layers=one.layers)
+        for place, one in enumerate(settings)
+    )
+
+
+def _checked_slots(settings: tuple[AuxiliarySettings, ...]) -> tuple[AuxiliarySettings, ...]:
+    if settings:
+        EngineConfig(_slots(settings))
+    return settings
 
 
 class EngineSettings(_Section):
-    """The embedded engine of `lethe up` and `lethe engine`."""
+    """The engine of `lethe up` and `lethe engine`; `auxiliaries` also tell `lethe serve` what its engine has."""
 
     model: Path | None = Field(None, description="a checkpoint folder; default: SmolLM2-135M-Instruct in the cache")
     served_model_name: str | None = None
@@ -83,6 +136,16 @@ class EngineSettings(_Section):
     max_model_len: int | None = None
     kv_cache_gib: int = Field(2, ge=1)
     args: tuple[str, ...] = ()
+    auxiliaries: Annotated[
+        tuple[Annotated[AuxiliarySettings, BeforeValidator(_auxiliary)], ...], AfterValidator(_checked_slots)
+    ] = Field((), description="slots for assistants: `layers:8` or `checkpoint:FOLDER`, in order; none: no offsets")
+    max_lora_rank: int = Field(32, ge=1, description="largest rank of an assistant in slots of layers")
+    max_loras: int = Field(4, ge=1, description="assistants that may be at work side by side")
+
+    @property
+    def slots(self) -> tuple[Auxiliary, ...]:
+        """The auxiliaries as the engine is told of them."""
+        return _slots(self.auxiliaries)
 
 
 class Limits(_Section):
@@ -104,6 +167,9 @@ class Config(_Section):
     engine: EngineSettings = EngineSettings()
     limits: Limits = Limits()
     policy: Annotated[dict[str, Any], AfterValidator(_checked_policy)] = Field(default_factory=dict)
+    arms: Annotated[dict[str, dict[str, Any]], AfterValidator(_checked_arms)] = Field(
+        default_factory=dict, description="further arms by name, each with policy settings that win over those of sets"
+    )
     surface: Literal["strict", "permissive"] = "strict"
     state: Path = Path(".lethe")
     cache: Path = Field(default_factory=lambda: Path(os.environ.get("LETHE_CACHE") or Path.home() / ".cache" / "lethe"))

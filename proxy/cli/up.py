@@ -42,6 +42,9 @@ def engine_options(config: Config) -> EngineOptions:
         cache=config.cache,
         # Other users of the machine must not reach the model past the proxy.
         api_key=secrets.token_urlsafe(32),
+        auxiliaries=settings.slots,
+        max_lora_rank=settings.max_lora_rank,
+        max_loras=settings.max_loras,
         extra_args=settings.args,
     )
 

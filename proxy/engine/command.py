@@ -1,17 +1,20 @@
 """The vLLM command line and environment, as a pure function of the options.
 
 Every flag that keeps forgotten text from leaving beside the guards is set here, and `extra_args` cannot take it back:
-loopback only, logprobs after the logits processors, no development routes, no run-time adapter loading unless asked
-for, no prompt in any log.
+loopback only, logprobs after the logits processors, no development routes, no run-time adapter loading unless there is
+a slot for adapters, no prompt in any log.
 """
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from guards.engine.launch import Auxiliary, EngineConfig, Runner, engine_arguments, engine_environment
 from proxy.engine.errors import BadEngineOption
 
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
@@ -35,6 +38,19 @@ _FORBIDDEN = {
     "--enable-log-outputs": "would write answers to the log",
     "--middleware": "would see and change guarded traffic",
 }
+# The same where the engine has auxiliaries.
+_COMPOSITE = "the auxiliaries of engine.auxiliaries need their own"
+_FORBIDDEN_BESIDE_AUXILIARIES = {
+    "--additional-config": _COMPOSITE,
+    "--logits-processors": _COMPOSITE,
+    "--enable-lora": "engine.auxiliaries switches it on",
+    "--max-lora-rank": "set engine.max_lora_rank",
+    "--max-loras": "set engine.max_loras",
+    "--speculative-config": "drafters do not know the auxiliaries: offsets and speculative decoding do not go together",
+    "--pipeline-parallel-size": "the composite does not split over pipeline stages: use tensor parallelism",
+    "-pp": "the composite does not split over pipeline stages: use tensor parallelism",
+}
+_HF_OVERRIDES = "--hf-overrides"
 _PROCESSED = "processed_logprobs"
 # With one of these the caller places the workers; the single-process layout below would contradict it.
 _PLACEMENT = (
@@ -63,6 +79,8 @@ class EngineOptions:
     `dtype` None: float32 on a CPU, vLLM's choice on a GPU. `cache`: Lethe's cache root; what vLLM learns about models
     is kept there, which saves 14 s in later starts. `api_key`: what `/v1` asks for; it keeps other users of the machine
     from passing by the proxy, but not from `/invocations` and `/generative_scoring`, which vLLM leaves open.
+    `auxiliaries`: models that requests can subtract; with them the engine serves Lethe's composite, which needs this
+    project installed in `python`'s environment.
     """
 
     python: Path
@@ -77,13 +95,16 @@ class EngineOptions:
     cpus: int = 1
     cache: Path | None = None
     api_key: str | None = field(default=None, repr=False)
+    auxiliaries: tuple[Auxiliary, ...] = ()
+    max_lora_rank: int = 32
+    max_loras: int = 4
     extra_args: tuple[str, ...] = ()
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.host != "localhost" and not _is_loopback(self.host):
             raise BadEngineOption(f"the engine must listen on a loopback address, not {self.host}: it has no guards")
-        _check_arguments(self.extra_args)
+        _check_arguments(self.extra_args, beside_auxiliaries=bool(self.auxiliaries))
         object.__setattr__(self, "device", Device(self.device))
         object.__setattr__(self, "extra_env", MappingProxyType(dict(self.extra_env)))
 
@@ -92,6 +113,11 @@ class EngineOptions:
         """Where it answers, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @property
+    def runner(self) -> Runner:
+        """The model runner of vLLM that the composite is started with."""
+        return "v1" if self.device is Device.CPU else "v2"
 
     @property
     def model_folder(self) -> Path | None:
@@ -120,8 +146,18 @@ def _arguments(options: EngineOptions) -> list[str]:
     arguments += ["--model", str(options.model_folder or options.model)]
     arguments += ["--served-model-name", options.served_model_name]
     arguments += ["--host", options.host, "--port", str(options.port)]
-    # Logprobs are taken before the logits processors by default, and would tell what an offset took away.
-    arguments += ["--logprobs-mode", _PROCESSED]
+    overrides, extra = _hf_overrides(options.extra_args) if options.auxiliaries else ({}, options.extra_args)
+    if options.auxiliaries:
+        arguments += engine_arguments(
+            EngineConfig(options.auxiliaries),
+            runner=options.runner,
+            hf_overrides=overrides,
+            max_lora_rank=options.max_lora_rank,
+            max_loras=options.max_loras,
+        )
+    else:
+        # Logprobs are taken before the logits processors by default, and would tell what an offset took away.
+        arguments += ["--logprobs-mode", _PROCESSED]
     arguments += ["--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     if options.max_model_len is not None:
         arguments += ["--max-model-len", str(options.max_model_len)]
@@ -132,7 +168,7 @@ def _arguments(options: EngineOptions) -> list[str]:
             arguments += ["--distributed-executor-backend", "uni"]
     elif options.dtype is not None:
         arguments += ["--dtype", options.dtype]
-    return arguments + list(options.extra_args)
+    return arguments + list(extra)
 
 
 def _environment(options: EngineOptions, environ: Mapping[str, str]) -> dict[str, str]:
@@ -153,6 +189,11 @@ def _environment(options: EngineOptions, environ: Mapping[str, str]) -> dict[str
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "0",
         "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "0",
     }
+    if options.auxiliaries:
+        ours |= engine_environment(options.runner)
+        if EngineConfig(options.auxiliaries).wears_adapters:
+            # vLLM warns of it, for whoever reaches the port can load adapters: here that is the proxy, by its key.
+            ours["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if options.model_folder is not None:
         ours["HF_HUB_OFFLINE"] = "1"
     if options.cache is not None:
@@ -196,11 +237,32 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _check_arguments(arguments: tuple[str, ...]) -> None:
+def _hf_overrides(arguments: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
+    """The caller's overrides of the model's configuration, which ours are merged over, and the other arguments."""
+    overrides: dict[str, Any] = {}
+    rest: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        name, equals, value = waiting.pop(0).partition("=")
+        if name != _HF_OVERRIDES:
+            rest.append(name + equals + value)
+            continue
+        try:
+            given = json.loads(value if equals else waiting.pop(0))
+            overrides |= given
+        except (ValueError, TypeError, IndexError):
+            raise BadEngineOption(f"engine.args: {_HF_OVERRIDES} must be followed by a JSON object") from None
+    return overrides, rest
+
+
+def _check_arguments(arguments: tuple[str, ...], *, beside_auxiliaries: bool) -> None:
+    forbidden = _FORBIDDEN | (_FORBIDDEN_BESIDE_AUXILIARIES if beside_auxiliaries else {})
+    if beside_auxiliaries:
+        _hf_overrides(arguments)
     for position, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
-        if name in _FORBIDDEN:
-            raise BadEngineOption(f"engine.args may not hold {name}: {_FORBIDDEN[name]}")
+        if name in forbidden:
+            raise BadEngineOption(f"engine.args may not hold {name}: {forbidden[name]}")
         if name == "--logprobs-mode":
             value = value or next(iter(arguments[position + 1 :]), "")
             if value != _PROCESSED:

@@ -4,11 +4,14 @@ Blocks briefly: the supervisor calls it off the event loop.
 """
 
 import contextlib
+import json
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 from guards.engine import cache
+from guards.engine.launch import Auxiliary
 from proxy.engine.command import Device, EngineOptions
 from proxy.engine.discovery import available_memory, check_engine_python
 from proxy.engine.errors import ModelUnusable, NotEnoughRoom, PortTaken
@@ -25,6 +28,7 @@ def check_before_start(options: EngineOptions, state: Path) -> None:
     """Raises the EngineUnavailable that fits when `options` cannot work here; creates the state directory."""
     check_engine_python(options.python)
     check_model(options)
+    check_auxiliaries(options)
     check_room(options, state)
     check_port(options.host, options.port)
 
@@ -45,6 +49,68 @@ def check_model(options: EngineOptions) -> None:
         raise ModelUnusable(f"{folder} holds no checkpoint (no config.json); set engine.model to a folder that does")
 
 
+def check_auxiliaries(options: EngineOptions) -> None:
+    """Raises ModelUnusable for an auxiliary that is not there, is longer than the base, or speaks other tokens.
+
+    Logits are added token by token: with another vocabulary an offset would suppress tokens at random.
+    """
+    base = options.model_folder
+    if base is None:  # a hub name: what it is, vLLM finds out
+        return
+    for auxiliary in options.auxiliaries:
+        if auxiliary.kind == "layers":
+            depth = _json_of(base / "config.json").get("num_hidden_layers")
+            if isinstance(depth, int) and (auxiliary.layers or 0) > depth:
+                raise ModelUnusable(
+                    f"auxiliary '{auxiliary.name}' takes the first {auxiliary.layers} layers of a base that has "
+                    f"{depth}: lower it in engine.auxiliaries"
+                )
+        else:
+            _check_checkpoint(base, auxiliary)
+
+
+def _check_checkpoint(base: Path, auxiliary: Auxiliary) -> None:
+    folder = Path(auxiliary.model or "").expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelUnusable(
+            f"auxiliary '{auxiliary.name}': {folder} holds no checkpoint (no config.json); "
+            "set engine.auxiliaries to checkpoint:FOLDER with a folder that does"
+        )
+    ours, theirs = _vocabulary(base), _vocabulary(folder)
+    if ours and theirs and ours != theirs:
+        differ = len(ours.items() ^ theirs.items())
+        raise ModelUnusable(
+            f"auxiliary '{auxiliary.name}' does not share the base's tokenizer ({differ} tokens differ): an offset "
+            "needs a model of the same family"
+        )
+    if not theirs:  # a checkpoint alone: then at least the size must fit
+        sizes = [_json_of(place / "config.json").get("vocab_size") for place in (base, folder)]
+        if sizes[0] != sizes[1]:
+            raise ModelUnusable(
+                f"auxiliary '{auxiliary.name}' has a vocabulary of {sizes[1]}, the base of {sizes[0]}: an offset needs "
+                "a model of the same family"
+            )
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Tokens and their ids from tokenizer.json, the added ones included; empty where there is none."""
+    stored = _json_of(folder / "tokenizer.json")
+    try:
+        listed = stored["model"]["vocab"]
+        pairs = listed if isinstance(listed, dict) else {token: number for number, (token, _) in enumerate(listed)}
+        return {**pairs, **{added["content"]: added["id"] for added in stored.get("added_tokens", ())}}
+    except (LookupError, TypeError, ValueError):
+        return {}
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def check_room(options: EngineOptions, state: Path) -> None:
     """Raises NotEnoughRoom for a full disk, and on a CPU for too little memory."""
     state.mkdir(parents=True, exist_ok=True)
@@ -63,8 +129,9 @@ def check_room(options: EngineOptions, state: Path) -> None:
 
 def memory_needed(options: EngineOptions) -> int:
     """Bytes the engine will take on a CPU, from the size of the weights: stored in 16 bits, they are held in 32."""
-    folder = options.model_folder
-    stored = sum(path.stat().st_size for pattern in _WEIGHTS for path in folder.glob(pattern)) if folder else 0
+    # Auxiliaries of kind `layers` share the base's weights.
+    folders = [options.model_folder, *(Path(one.model).expanduser() for one in options.auxiliaries if one.model)]
+    stored = sum(path.stat().st_size for folder in folders if folder for kind in _WEIGHTS for path in folder.glob(kind))
     return 2 * stored + options.kv_cache_gib * _GIB + OVERHEAD_BYTES
 
 

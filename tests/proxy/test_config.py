@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from guards.engine.launch import Auxiliary
 from guards.policy import OnFault, Rung, ScanOutput
 from proxy.config import Config, ConfigError, load
 
@@ -182,3 +183,40 @@ def test_configuration_does_not_change() -> None:
         load(None, env={}).listen.port = 7  # type: ignore[misc]
     with pytest.raises(ValidationError):
         Config().surface = "permissive"  # type: ignore[misc]
+
+
+# -- auxiliaries
+
+
+def test_slots_have_short_forms_and_names(written: Any) -> None:
+    config = load(
+        written(
+            "engine: {auxiliaries: ['layers:8', 'checkpoint:/models/b', {kind: layers, layers: 4, name: short}]}\n"
+        ),
+        env={},
+    )
+    assert config.engine.slots == (
+        Auxiliary("a0", "layers", layers=8),
+        Auxiliary("a1", "checkpoint", model="/models/b"),
+        Auxiliary("short", "layers", layers=4),
+    )
+    assert load(None, env={"LETHE_ENGINE__AUXILIARIES": "[layers:8]"}).engine.slots == (config.engine.slots[0],)
+    assert load(None, env={}).engine.slots == ()
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        ("[layers]", "'layers' is neither layers:NUMBER nor checkpoint:FOLDER"),
+        ("[layers:many]", "neither layers:NUMBER"),
+        ("[8]", "engine.auxiliaries"),
+        ("[layers:0]", "engine.auxiliaries"),
+        ("[{kind: layers}]", "'layers' must be a positive int"),
+        ("[{kind: checkpoint, layers: 2}]", "'model' belongs to kind 'checkpoint'"),
+        ("[{kind: layers, layers: 2, name: x}, {kind: layers, layers: 2, name: x}]", "two auxiliaries have one name"),
+        ("[layers:1, layers:1, layers:1, layers:1, layers:1, layers:1, layers:1, layers:1, layers:1]", "1 and 8"),
+    ],
+)
+def test_slots_that_cannot_be_are_named(written: Any, slots: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(written(f"engine: {{auxiliaries: {slots}}}\n"), env={})

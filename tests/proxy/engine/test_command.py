@@ -1,10 +1,12 @@
 """The command line of vLLM, word by word where it closes a way around the guards."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from guards.engine.launch import ARCHITECTURE, PROCESSORS, Auxiliary, EngineConfig
 from proxy.engine.command import Device, EngineOptions, build_command
 from proxy.engine.errors import BadEngineOption
 
@@ -139,3 +141,59 @@ def test_the_url_of_an_ipv6_address_has_brackets():
 
 def test_vllm_keeps_its_notes_under_our_cache():
     assert environment(replace(PLAIN, cache=Path("/cache")))["VLLM_CACHE_ROOT"] == "/cache/vllm"
+
+
+# -- auxiliaries
+
+SLOT = Auxiliary("a0", "layers", layers=8)
+COMPOSITE = replace(PLAIN, auxiliaries=(SLOT,), max_lora_rank=16, max_loras=3)
+
+
+def test_an_engine_with_slots_serves_the_composite():
+    additional = json.loads(value(COMPOSITE, "--additional-config"))
+    assert EngineConfig.from_additional_config(additional).auxiliaries == (SLOT,)
+    assert json.loads(value(COMPOSITE, "--hf-overrides")) == {"architectures": [ARCHITECTURE]}
+    assert value(COMPOSITE, "--logprobs-mode") == "processed_logprobs"
+    assert (value(COMPOSITE, "--max-lora-rank"), value(COMPOSITE, "--max-loras")) == ("16", "3")
+    assert not {"--additional-config", "--enable-lora", "--logits-processors"} & set(arguments(PLAIN))
+
+
+@pytest.mark.parametrize(("device", "runner"), [(Device.CPU, "v1"), (Device.GPU, "v2")])
+def test_processor_and_model_runner_are_of_one_kind(device: Device, runner: str):
+    options = replace(COMPOSITE, device=device)
+    assert value(options, "--logits-processors") == PROCESSORS[runner]
+    assert environment(options)["VLLM_USE_V2_MODEL_RUNNER"] == ("1" if runner == "v2" else "0")
+
+
+def test_adapters_are_loaded_at_run_time_only_where_a_slot_wears_them():
+    checkpoint = replace(PLAIN, auxiliaries=(Auxiliary("a0", "checkpoint", model="/m"),))
+    assert environment(COMPOSITE)["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
+    assert environment(checkpoint)["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "0"
+    assert "--enable-lora" not in arguments(checkpoint)
+
+
+@pytest.mark.parametrize("given", [("--hf-overrides", '{"rope_theta": 1}'), ('--hf-overrides={"rope_theta": 1}',)])
+def test_the_callers_overrides_are_kept_beside_ours(given: tuple[str, ...]):
+    options = replace(COMPOSITE, extra_args=("--seed", "1", *given, "--max-num-seqs=4"))
+    assert json.loads(value(options, "--hf-overrides")) == {"rope_theta": 1, "architectures": [ARCHITECTURE]}
+    assert arguments(options)[-3:] == ["--seed", "1", "--max-num-seqs=4"]
+    assert arguments(replace(PLAIN, extra_args=given))[-len(given) :] == list(given)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ("--additional-config", "{}"),
+        ("--logits-processors=m:C",),
+        ("--speculative-config", "{}"),
+        ("-pp", "2"),
+        ("--max-loras", "9"),
+        ("--hf-overrides", "[1"),
+        ("--hf-overrides", "[1]"),
+        ("--hf-overrides",),
+    ],
+)
+def test_what_would_break_the_composite_is_refused(bad: tuple[str, ...]):
+    with pytest.raises(BadEngineOption, match=bad[0].partition("=")[0]):
+        replace(COMPOSITE, extra_args=bad)
+    assert replace(PLAIN, extra_args=bad).extra_args == bad  # without auxiliaries it is vLLM's to judge
