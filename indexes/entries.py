@@ -3,6 +3,8 @@
 Forget text is the most sensitive thing in the system, so a record's `repr` shows ids, kinds and counts, never text.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -99,3 +101,12 @@ def check(entry: Entry) -> None:
     for name, held in (("names", entry.names), ("answers", entry.answers)):
         if any(not words_of(text) for text in held):
             raise EntryError(f"'{name}' holds a text without a word in it: it could never be recognised")
+
+
+def content_digest(entry: Entry) -> str:
+    """What an entry says, however it is spelt and in whatever order: entries of one digest are duplicates."""
+    said = [
+        sorted({" ".join(word.text for word in words_of(text)) for text in texts})
+        for texts in (entry.texts, entry.names, entry.answers)
+    ]
+    return hashlib.sha256(json.dumps([entry.kind.value, *said]).encode()).hexdigest()[:32]

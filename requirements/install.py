@@ -32,6 +32,7 @@ MIN_PYTHON = (3, 11)
 # Installed 0.6 and 3.7 GB; pip holds the wheels besides while it unpacks them.
 NEEDED_BYTES = {PROXY: 1_500_000_000, ENGINE: 7_000_000_000}
 STAMPS = ".lethe-stamps"
+POSTGRES = Path("/usr/lib/postgresql")  # where Debian puts its servers
 
 
 class SetupError(Exception):
@@ -91,6 +92,25 @@ def set_up_tests() -> None:
     """What tests need on top of both environments."""
     install_list(PROXY, "test.txt")
     install_list(ENGINE, "engine-test.txt")
+    install_postgres()
+
+
+def install_postgres() -> None:
+    """PostgreSQL's server, where it is missing and this may install it; else its tests skip and say so."""
+    if list(POSTGRES.glob("*/bin/initdb")) or shutil.which("initdb"):
+        return
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        say("note: no PostgreSQL server here, so its tests skip (Debian, Ubuntu: apt install postgresql)")
+        return
+    say("installing PostgreSQL's server for its tests")
+    # RUNLEVEL: the package would start a server of its own, which nobody asked for.
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", "postgresql"]):
+        done = subprocess.run([apt, "-qq", *command], check=False, env=os.environ | quiet, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            say(f"note: apt-get {command[0]} failed (status {done.returncode}): tests of PostgreSQL skip")
+            return
 
 
 def wants_gpu() -> bool:

@@ -16,6 +16,7 @@ from proxy.engine.command import EngineOptions
 from proxy.engine.discovery import detect_device, find_engine_python, usable_cpus
 from proxy.engine.errors import EngineUnavailable
 from proxy.engine.supervisor import EngineSupervisor
+from tests.postgresql import NoPostgres, PostgresServer, postgres_server
 
 START_LIMIT_S = 240  # 30 s alone on two cores; tests of others may run beside
 
@@ -38,6 +39,16 @@ def prepared_cache() -> Path:
     except cache.CacheError as error:
         pytest.fail(f"{error} (`make test` does)", pytrace=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole session; tests skip where it is not installed."""
+    try:
+        with postgres_server() as server:
+            yield server
+    except NoPostgres as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

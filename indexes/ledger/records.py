@@ -1,13 +1,15 @@
 """What a ledger stores and answers with, and how it fails.
 
-LedgerError          the storage refuses: no space, no permission
+LedgerError          the storage refuses: no space, no permission, no connection
 ├── LedgerBusy       another server has it open
-├── LedgerCorrupt    the file is damaged, or is not a ledger of this version
+├── LedgerCorrupt    it is damaged, or is not a ledger of this version
+├── LedgerOutdated   its schema is older than this version's: it must be migrated
 ├── Missing          no such set, entry or key
 └── Conflict         it is there already, or an idempotency key came back with another request
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +30,10 @@ class LedgerCorrupt(LedgerError):
     """The ledger cannot be read; the message names the file and the cure."""
 
 
+class LedgerOutdated(LedgerError):
+    """The ledger was written by an earlier version; the message names the command that migrates it."""
+
+
 class Missing(LedgerError):
     """No such set, entry or key."""
 
@@ -38,10 +44,14 @@ class Conflict(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """An entry to be stored, with the vectors of its cues, [cues, dimensions]."""
+    """An entry to be stored, with the vectors of its cues, [cues, dimensions].
+
+    `digest` tells what it says apart from what others say (`indexes.entries.content_digest`); "" where nobody asks.
+    """
 
     entry: Entry
     vectors: Vectors
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +88,98 @@ class Change:
     entry_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """How far a ledger has come. Whoever has seen both numbers has seen everything that is enforced."""
+
+    generation: int
+    keys: int
+    """Counts the changes of API keys, which make no generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process that enforces the ledger: which generation it serves, and how long ago it last said so."""
+
+    id: str
+    generation: int
+    seen_s: float = 0.0
+
+
 class Ledger(Protocol):
     """Durable storage. Every write is one transaction, committed and synced when the call returns, and answers with
-    the generation that it made. A write that raises has changed nothing. Calls come from one thread at a time.
+    the generation that it made. A write that raises LedgerError has changed nothing, but for one case: the storage may
+    be lost while it confirms. Then the change is there or not, never a part of it. Calls come from one thread at a
+    time; other processes may write too, and generations are numbered in the order in which they became visible.
 
     `changes` never parts a generation: the last one is whole, even where that makes more lines than `limit`.
     """
 
     def generation(self) -> int: ...
+    def heads(self) -> Heads: ...
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All reads inside see one state, whatever others write meanwhile."""
+        ...
+
     def sets(self) -> list[ForgetSet]: ...
     def put_set(
         self, forget_set: ForgetSet, vectors: Vectors | None, model: str, *, actor: str, create: bool
     ) -> int: ...
     def drop_set(self, set_id: str, *, actor: str) -> int: ...
     def add_entries(
-        self, new: Sequence[NewEntry], model: str, *, actor: str, once: Once | None = None
-    ) -> tuple[int, list[str]]: ...
+        self,
+        new: Sequence[NewEntry],
+        model: str,
+        *,
+        actor: str,
+        once: Once | None = None,
+        skip_alike: bool = False,
+    ) -> tuple[int, list[str]]:
+        """The ids that stand for `new` from now on. With `skip_alike` what its set holds already, by digest, is left
+        out, and the id is that of the entry that is there.
+        """
+        ...
+
     def replace_entry(self, new: NewEntry, model: str, *, actor: str) -> int: ...
+    def change_entry(self, entry: Entry, *, actor: str) -> int:
+        """Changes everything but what an entry says: its vectors stay."""
+        ...
+
     def drop_entry(self, set_id: str, entry_id: str, *, actor: str) -> int: ...
     def entry(self, set_id: str, entry_id: str) -> Entry: ...
     def entries(self, set_id: str | None, after: str, limit: int) -> list[Entry]: ...
+    def entries_of(self, ids: Iterable[str]) -> list[Entry]:
+        """Those that are there, by id."""
+        ...
+
+    def alike(self, set_id: str, digests: Iterable[str]) -> dict[str, str]:
+        """The ids of entries of a set, by the digest of what they say."""
+        ...
+
     def due(self, moment: datetime) -> list[Entry]: ...
     def vectors(self, owner: str, model: str) -> Vectors | None: ...
+    def vectors_of(self, owners: Iterable[str], model: str) -> dict[str, Vectors]:
+        """Those that are stored, by owner."""
+        ...
+
     def keep_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str) -> None: ...
     def changes(self, after: int, limit: int) -> list[Change]: ...
     def put_key(self, key: StoredKey) -> None: ...
     def drop_key(self, key_id: str) -> None: ...
     def keys(self) -> list[StoredKey]: ...
+    def mark(self, name: str, first: str) -> str:
+        """A value that all processes share: the one that is stored, or `first`, which is stored then."""
+        ...
+
+    def beat(self, member: Member) -> None:
+        """Tells all others that a process lives, and which generation it serves."""
+        ...
+
+    def living(self, within_s: float) -> list[Member]:
+        """The processes that were seen within so many seconds, by id."""
+        ...
+
+    def leave(self, member_id: str) -> None: ...
     def close(self) -> None: ...
 
 

@@ -37,6 +37,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.M
     monkeypatch.setattr(module, "ENGINE", engine)
     monkeypatch.setattr(module, "NEEDED_BYTES", {proxy: 1, engine: 1})
     monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    (tmp_path / "postgresql" / "15" / "bin").mkdir(parents=True)
+    (tmp_path / "postgresql" / "15" / "bin" / "initdb").touch()
+    monkeypatch.setattr(module, "POSTGRES", tmp_path / "postgresql")
     monkeypatch.delenv("LETHE_ENGINE", raising=False)
     module.asked = []
     monkeypatch.setattr(module, "pip", lambda folder, *arguments: module.asked.append((folder.name, *arguments)))
@@ -158,6 +161,37 @@ def test_changing_the_device_begins_a_new_environment(install: types.ModuleType,
     assert not (install.ENGINE / "old").exists()
     assert lists_asked_for(install) == ["engine-gpu.txt", "models.txt"]
     assert "--no-deps" not in install.asked[0]
+
+
+@pytest.mark.parametrize(("user", "status"), [(0, 0), (0, 100), (1000, 0)])
+def test_postgres_is_installed_where_it_may_be_and_nothing_fails_without_it(
+    install: types.ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    user: int,
+    status: int,
+):
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(install, "POSTGRES", tmp_path / "nowhere")
+    monkeypatch.setattr(install.shutil, "which", lambda name: "/apt-get" if name == "apt-get" else None)
+    monkeypatch.setattr(install.os, "geteuid", lambda: user)
+    monkeypatch.setattr(install.subprocess, "run", run)
+    assert install.main(["proxy", "engine", "test"]) == 0
+    said = capfd.readouterr().err
+    if user:
+        assert not ran
+        assert "apt install postgresql" in said
+    elif status:
+        assert len(ran) == 1
+        assert "tests of PostgreSQL skip" in said
+    else:
+        assert ran[-1][-1] == "postgresql"
 
 
 def test_an_unknown_target_is_a_usage_error(install: types.ModuleType):

@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 
 from indexes.entries import Entry, ForgetSet, Kind, State
-from indexes.ledger.records import Conflict, Ledger, LedgerError, Missing, NewEntry, Once, StoredKey, set_owner
+from indexes.ledger.records import (
+    Conflict,
+    Heads,
+    Ledger,
+    LedgerError,
+    Member,
+    Missing,
+    NewEntry,
+    Once,
+    StoredKey,
+    set_owner,
+)
 from indexes.vectors import Vectors
 from tests.indexes.ledger.conftest import Opener
 
@@ -206,6 +217,73 @@ def test_replacing_an_entry(ledger: Ledger) -> None:
     assert snapshot(ledger) == before
 
 
+def test_changing_an_entry_leaves_what_it_says(ledger: Ledger) -> None:
+    with_set(ledger).add_entries([new(ENTRY)], MODEL, actor="a")
+    ledger.keep_vectors([("e1", rows(9))], "another model")
+    changed = replace(
+        ENTRY, label="x", threshold=None, state=State.DISABLED, reference="T-2", expires_at=NOW, texts=("ignored",)
+    )
+    assert ledger.change_entry(changed, actor="bob") == 3
+    assert ledger.entry("s1", "e1") == replace(changed, texts=ENTRY.texts, generation=3)
+    assert (ledger.changes(2, 1)[0].actor, ledger.changes(2, 1)[0].action) == ("bob", "entry.update")
+    for model, seed in ((MODEL, 1), ("another model", 9)):
+        held = ledger.vectors("e1", model)
+        assert held is not None
+        np.testing.assert_array_equal(held, rows(seed))
+    before = snapshot(ledger)
+    for missing in (replace(ENTRY, id="e9"), replace(ENTRY, set_id="s9")):
+        with pytest.raises(Missing):
+            ledger.change_entry(missing, actor="a")
+    assert snapshot(ledger) == before
+
+
+def test_entries_that_say_the_same_are_found_by_digest(ledger: Ledger) -> None:
+    with_set(with_set(ledger), "s2")
+    held = [NewEntry(replace(ENTRY, id=i, set_id=s), rows(1), digest) for i, s, digest in DIGESTED]
+    ledger.add_entries(held, MODEL, actor="a")
+    assert ledger.alike("s1", ["x", "y", "z", "x"]) == {"x": "e1", "y": "e2"}
+    assert ledger.alike("s2", ["x"]) == {"x": "e4"}
+    assert ledger.alike("s3", ["x"]) == {}
+    assert ledger.alike("s1", (f"d{number}" for number in range(2000))) == {}
+
+
+DIGESTED = (("e1", "s1", "x"), ("e2", "s1", "y"), ("e3", "s1", "x"), ("e4", "s2", "x"), ("e5", "s1", ""))
+
+
+def test_what_is_there_already_can_be_left_out(reopen: Opener) -> None:
+    ledger = with_set(with_set(reopen()), "s2")
+    ledger.add_entries([NewEntry(ENTRY, rows(1), "x")], MODEL, actor="a")
+
+    def told(entry_id: str, digest: str, set_id: str = "s1") -> NewEntry:
+        return NewEntry(replace(ENTRY, id=entry_id, set_id=set_id), rows(2), digest)
+
+    batch = [told("e2", "x"), told("e3", "y"), told("e4", "y"), told("e5", ""), told("e6", ""), told("e7", "x", "s2")]
+    once = Once("import", "d")
+    added = ledger.add_entries(batch, MODEL, actor="a", skip_alike=True, once=once)
+    assert added == (4, ["e1", "e3", "e3", "e5", "e6", "e7"])
+    assert [entry.id for entry in ledger.entries(None, "", 10)] == ["e1", "e3", "e5", "e6", "e7"]
+    assert [change.entry_id for change in ledger.changes(3, 10)] == ["e3", "e5", "e6", "e7"]
+    ledger = reopen()
+    assert ledger.add_entries(batch, MODEL, actor="a", skip_alike=True, once=once) == added
+    again = [told("e8", "x"), told("e9", "y")]
+    assert ledger.add_entries(again, MODEL, actor="a", skip_alike=True) == (4, ["e1", "e3"])  # nothing has changed
+    with pytest.raises(Conflict, match="e3"):
+        ledger.add_entries([told("e3", "z")], MODEL, actor="a", skip_alike=True)
+
+
+def test_entries_and_vectors_of_many_owners(ledger: Ledger) -> None:
+    with_set(ledger)
+    ids = [f"e{number:04}" for number in range(1200)]
+    ledger.add_entries([new(replace(ENTRY, id=i), seed) for seed, i in enumerate(ids)], MODEL, actor="a")
+    asked = [*ids[::2], "missing", ids[0]]
+    assert [entry.id for entry in ledger.entries_of(asked)] == ids[::2]
+    held = ledger.vectors_of(asked, MODEL)
+    assert sorted(held) == ids[::2]
+    np.testing.assert_array_equal(held["e0004"], rows(4))
+    assert ledger.entries_of([]) == []
+    assert ledger.vectors_of(["e0001"], "another model") == {}
+
+
 def test_removing_an_entry(ledger: Ledger) -> None:
     with_set(ledger).add_entries([new(ENTRY)], MODEL, actor="a")
     assert ledger.drop_entry("s1", "e1", actor="bob") == 3
@@ -291,6 +369,57 @@ def test_keys_are_replaced_and_removed(ledger: Ledger) -> None:
     with pytest.raises(Missing):
         ledger.drop_key("k1")
     assert "d1" not in repr(key)
+
+
+def test_heads_tell_of_everything_that_is_enforced(reopen: Opener) -> None:
+    ledger = reopen()
+    empty = ledger.heads()
+    ledger.put_key(StoredKey("k1", "d1", frozenset({"client"}), "", "2026-01-01"))
+    with_key = ledger.heads()
+    assert (with_key.generation, with_key.keys > empty.keys) == (0, True)
+    with_set(ledger)
+    assert ledger.heads() == Heads(1, with_key.keys)
+    ledger.drop_key("k1")
+    assert reopen().heads().keys > with_key.keys
+
+
+def test_a_key_that_is_stored_again_takes_the_place_of_the_first(ledger: Ledger) -> None:
+    ledger.put_key(StoredKey("k1", "same", frozenset({"client"}), "", "2026-01-01"))
+    ledger.put_key(StoredKey("k2", "same", frozenset({"admin"}), "", "2026-01-02"))
+    assert ledger.keys() == [StoredKey("k2", "same", frozenset({"admin"}), "", "2026-01-02")]
+
+
+def test_a_mark_is_set_once(reopen: Opener) -> None:
+    ledger = reopen()
+    assert ledger.mark("wording", "first") == "first"
+    assert ledger.mark("wording", "second") == "first"
+    ledger = reopen()
+    assert ledger.mark("wording", "third") == "first"
+    assert ledger.generation() == 0
+
+
+def test_a_snapshot_sees_one_state(ledger: Ledger) -> None:
+    with_set(ledger).add_entries([new(ENTRY)], MODEL, actor="a")
+    with ledger.snapshot():
+        assert ledger.generation() == 2
+        assert [entry.id for entry in ledger.entries(None, "", 10)] == ["e1"]
+    ledger.drop_entry("s1", "e1", actor="a")  # a snapshot has left nothing behind
+
+
+def test_members_are_seen_as_long_as_they_tell_of_themselves(reopen: Opener) -> None:
+    ledger = reopen()
+    assert ledger.living(60) == []
+    ledger.beat(Member("b", 3))
+    ledger.beat(Member("a", 1))
+    ledger.beat(Member("a", 2))
+    assert [(m.id, m.generation) for m in ledger.living(60)] == [("a", 2), ("b", 3)]
+    assert all(0 <= member.seen_s < 60 for member in ledger.living(60))
+    assert ledger.living(0) == []
+    ledger.leave("a")
+    ledger.leave("c")
+    ledger = reopen()
+    assert [member.id for member in ledger.living(60)] == ["b"]
+    assert ledger.generation() == 0
 
 
 def test_every_failure_is_a_ledger_error_and_shows_no_text(ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, NewEntry
+from indexes.ledger.schema import VERSION
 from indexes.ledger.sqlite import SqliteLedger
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -115,7 +116,7 @@ def test_a_damaged_file_is_named_with_the_cure(ledger: SqliteLedger, path: Path,
     assert path.read_bytes() == damaged  # evidence, and perhaps all there is: not touched
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, VERSION + 1, 99])
 def test_a_ledger_of_another_version_is_left_alone(ledger: SqliteLedger, path: Path, version: int) -> None:
     ledger.close()
     with sqlite3.connect(path) as db:

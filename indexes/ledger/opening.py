@@ -1,0 +1,15 @@
+"""Which ledger a configuration means."""
+
+from pathlib import Path
+
+from indexes.ledger.postgres import PostgresLedger
+from indexes.ledger.records import Ledger
+from indexes.ledger.sqlite import SqliteLedger
+
+
+def open_ledger(path: Path, url: str | None = None, *, locked: bool = False) -> Ledger:
+    """PostgreSQL where a URL is given, else the SQLite file. `locked`: another process of this server has its lock.
+
+    Raises LedgerError and its kind.
+    """
+    return PostgresLedger(url) if url is not None else SqliteLedger(path, locked=locked)

@@ -1,0 +1,53 @@
+"""An entry as one row of a table."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from indexes.entries import Entry, Kind, State
+
+ENTRY_COLUMNS = (
+    "id, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, digest"
+)
+
+
+def row_of(entry: Entry, digest: str, generation: int) -> tuple[Any, ...]:
+    """An entry in the order of ENTRY_COLUMNS."""
+    return (
+        entry.id,
+        entry.set_id,
+        entry.kind.value,
+        # As JSON in ASCII: a database takes it whatever characters the texts hold.
+        json.dumps({"texts": entry.texts, "names": entry.names, "answers": entry.answers}),
+        entry.label,
+        entry.threshold,
+        entry.state.value,
+        entry.reference,
+        entry.created_by,
+        (entry.created_at or datetime.now(UTC)).isoformat(),
+        entry.expires_at.astimezone(UTC).isoformat() if entry.expires_at else None,
+        generation,
+        digest,
+    )
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """The entry of a row."""
+    i, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, _ = row
+    texts = json.loads(body)
+    return Entry(
+        id=i,
+        set_id=set_id,
+        kind=Kind(kind),
+        texts=tuple(texts["texts"]),
+        names=tuple(texts["names"]),
+        answers=tuple(texts["answers"]),
+        label=label,
+        threshold=float(threshold) if threshold is not None else None,
+        state=State(state),
+        reference=reference,
+        created_by=created_by,
+        created_at=datetime.fromisoformat(created_at),
+        expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+        generation=int(generation),
+    )

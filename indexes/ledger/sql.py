@@ -1,0 +1,351 @@
+"""What all ledgers in SQL share: the statements of the contract, written once.
+
+A dialect says how a statement runs, what a transaction is, and what a failure means. Parameters are written `?`.
+Writers stand in line from the start of their transaction, so generations are numbered in the order in which they become
+visible: a reader that has seen number 7 never finds a 6 later that it had not seen.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import numpy as np
+
+from indexes.entries import Entry, ForgetSet
+from indexes.ledger.records import (
+    Change,
+    Conflict,
+    Heads,
+    Ledger,
+    Missing,
+    NewEntry,
+    Once,
+    StoredKey,
+    set_owner,
+)
+from indexes.ledger.rows import ENTRY_COLUMNS, entry_of, row_of
+from indexes.vectors import Vectors
+
+ASKED = 500  # values of one statement: databases bound them, and a plan for each number of them would be kept
+
+Row = tuple[Any, ...]
+Values = Sequence[Any]
+
+
+class SqlLedger(ABC, Ledger):
+    """Implements `Ledger` for a dialect of SQL."""
+
+    _CHANGE_ORDER: ClassVar[str]
+    """The column that keeps the changes of one generation in order."""
+
+    # -- what a dialect gives
+
+    @abstractmethod
+    def _all(self, sql: str, values: Values = ()) -> list[Row]:
+        """The rows of a query."""
+
+    @abstractmethod
+    def _run(self, sql: str, values: Values = ()) -> int:
+        """Runs a statement inside a transaction; how many rows it touched."""
+
+    @abstractmethod
+    def _many(self, sql: str, rows: Iterable[Values]) -> None:
+        """Runs a statement for each of many rows, inside a transaction."""
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[None]:
+        """All or nothing, durable when it ends, one writer at a time."""
+
+    def _removal(self) -> AbstractContextManager[None]:
+        """A transaction after which what it removed can be found in no file of the ledger."""
+        return self._transaction()
+
+    # -- how far it has come
+
+    def generation(self) -> int:
+        return int(self._all("SELECT coalesce(max(number), 0) FROM generations")[0][0])
+
+    def heads(self) -> Heads:
+        row = self._all(
+            "SELECT (SELECT coalesce(max(number), 0) FROM generations), (SELECT value FROM marks WHERE name = 'keys')"
+        )[0]
+        return Heads(int(row[0]), int(row[1] or 0))
+
+    # -- sets
+
+    def sets(self) -> list[ForgetSet]:
+        rows = self._all("SELECT id, label, policy, retain FROM sets ORDER BY id")
+        return [ForgetSet(i, label, json.loads(policy), tuple(json.loads(retain))) for i, label, policy, retain in rows]
+
+    def put_set(self, forget_set: ForgetSet, vectors: Vectors | None, model: str, *, actor: str, create: bool) -> int:
+        with self._removal():
+            there = self._all("SELECT 1 FROM sets WHERE id = ?", (forget_set.id,))
+            if create and there:
+                raise Conflict(f"the set '{forget_set.id}' exists already")
+            if not create and not there:
+                raise Missing(f"there is no set '{forget_set.id}'")
+            self._run(
+                "INSERT INTO sets (id, label, policy, retain) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "label = excluded.label, policy = excluded.policy, retain = excluded.retain",
+                (forget_set.id, forget_set.label, json.dumps(forget_set.policy), json.dumps(forget_set.retain)),
+            )
+            if vectors is not None:  # what other models made of the former examples is worth nothing now
+                self._run("DELETE FROM vectors WHERE owner = ?", (set_owner(forget_set.id),))
+                self._put_vectors([(set_owner(forget_set.id), vectors)], model)
+            return self._log(actor, [("set.create" if create else "set.update", forget_set.id, None)])
+
+    def drop_set(self, set_id: str, *, actor: str) -> int:
+        with self._removal():
+            self._run(
+                "DELETE FROM vectors WHERE owner = ? OR owner IN (SELECT id FROM entries WHERE set_id = ?)",
+                (set_owner(set_id), set_id),
+            )
+            if not self._run("DELETE FROM sets WHERE id = ?", (set_id,)):
+                raise Missing(f"there is no set '{set_id}'")
+            return self._log(actor, [("set.remove", set_id, None)])
+
+    # -- entries
+
+    def add_entries(
+        self,
+        new: Sequence[NewEntry],
+        model: str,
+        *,
+        actor: str,
+        once: Once | None = None,
+        skip_alike: bool = False,
+    ) -> tuple[int, list[str]]:
+        with self._transaction():
+            if once and (earlier := self._earlier(once)):
+                return earlier
+            self._sets_exist({item.entry.set_id for item in new})
+            ids, missing = self._without_alike(new) if skip_alike else ([item.entry.id for item in new], new)
+            self._ids_free([item.entry.id for item in missing])
+            if missing:
+                generation = self._log(actor, [("entry.add", item.entry.set_id, item.entry.id) for item in missing])
+                self._insert(missing, model, generation)
+            else:
+                generation = self.generation()
+            if once:
+                self._run(
+                    "INSERT INTO replies (key, digest, generation, ids) VALUES (?, ?, ?, ?)",
+                    (once.key, once.digest, generation, json.dumps(ids)),
+                )
+            return generation, ids
+
+    def replace_entry(self, new: NewEntry, model: str, *, actor: str) -> int:
+        with self._removal():
+            self._delete(new.entry.set_id, new.entry.id)
+            generation = self._log(actor, [("entry.update", new.entry.set_id, new.entry.id)])
+            self._insert([new], model, generation)
+            return generation
+
+    def change_entry(self, entry: Entry, *, actor: str) -> int:
+        with self._transaction():
+            generation = self._log(actor, [("entry.update", entry.set_id, entry.id)])
+            if not self._run(
+                "UPDATE entries SET label = ?, threshold = ?, state = ?, reference = ?, expires_at = ?, generation = ? "
+                "WHERE set_id = ? AND id = ?",
+                (
+                    entry.label,
+                    entry.threshold,
+                    entry.state.value,
+                    entry.reference,
+                    entry.expires_at.astimezone(UTC).isoformat() if entry.expires_at else None,
+                    generation,
+                    entry.set_id,
+                    entry.id,
+                ),
+            ):
+                raise Missing(f"there is no entry '{entry.id}' in set '{entry.set_id}'")
+            return generation
+
+    def drop_entry(self, set_id: str, entry_id: str, *, actor: str) -> int:
+        with self._removal():
+            self._delete(set_id, entry_id)
+            return self._log(actor, [("entry.remove", set_id, entry_id)])
+
+    def entry(self, set_id: str, entry_id: str) -> Entry:
+        rows = self._all(
+            f"SELECT {ENTRY_COLUMNS} FROM entries WHERE set_id = ? AND id = ?",  # noqa: S608 - constant columns
+            (set_id, entry_id),
+        )
+        if not rows:
+            raise Missing(f"there is no entry '{entry_id}' in set '{set_id}'")
+        return entry_of(rows[0])
+
+    def entries(self, set_id: str | None, after: str, limit: int) -> list[Entry]:
+        where, values = ("set_id = ? AND", (set_id,)) if set_id is not None else ("", ())
+        rows = self._all(
+            f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {where} id > ? ORDER BY id LIMIT ?",  # noqa: S608
+            (*values, after, limit),
+        )
+        return [entry_of(row) for row in rows]
+
+    def entries_of(self, ids: Iterable[str]) -> list[Entry]:
+        rows = self._in(f"SELECT {ENTRY_COLUMNS} FROM entries WHERE id IN", ids)  # noqa: S608
+        return sorted((entry_of(row) for row in rows), key=lambda entry: entry.id)
+
+    def alike(self, set_id: str, digests: Iterable[str]) -> dict[str, str]:
+        found = self._in("SELECT digest, id FROM entries WHERE set_id = ? AND digest IN", digests, (set_id,))
+        return dict(sorted(found, key=lambda row: row[1], reverse=True))  # of several, the first by id
+
+    def due(self, moment: datetime) -> list[Entry]:
+        rows = self._all(
+            f"SELECT {ENTRY_COLUMNS} FROM entries WHERE expires_at <= ? AND state != 'disabled'",  # noqa: S608
+            (moment.astimezone(UTC).isoformat(),),
+        )
+        return [entry_of(row) for row in rows]
+
+    def _sets_exist(self, ids: set[str]) -> None:
+        there = {row[0] for row in self._in("SELECT id FROM sets WHERE id IN", ids)}
+        if missing := sorted(ids - there):
+            raise Missing(f"there is no set '{missing[0]}'")
+
+    def _ids_free(self, ids: Sequence[str]) -> None:
+        taken = {row[0] for row in self._in("SELECT id FROM entries WHERE id IN", ids)}
+        for entry_id in ids:
+            if entry_id in taken:
+                raise Conflict(f"the entry '{entry_id}' exists already")
+            taken.add(entry_id)
+
+    def _without_alike(self, new: Sequence[NewEntry]) -> tuple[list[str], list[NewEntry]]:
+        """The ids that stand for what is to be added, and what of it is not there yet."""
+        known: dict[tuple[str, str], str] = {}
+        for set_id in {item.entry.set_id for item in new}:
+            digests = [item.digest for item in new if item.entry.set_id == set_id and item.digest]
+            known |= {(set_id, digest): found for digest, found in self.alike(set_id, digests).items()}
+        ids, missing = [], []
+        for item in new:
+            told = (item.entry.set_id, item.digest)
+            if not item.digest or told not in known:
+                known[told] = item.entry.id
+                missing.append(item)
+            ids.append(known[told] if item.digest else item.entry.id)
+        return ids, missing
+
+    def _insert(self, new: Sequence[NewEntry], model: str, generation: int) -> None:
+        places = ", ".join("?" * len(ENTRY_COLUMNS.split(", ")))
+        self._many(
+            f"INSERT INTO entries ({ENTRY_COLUMNS}) VALUES ({places})",  # noqa: S608
+            (row_of(item.entry, item.digest, generation) for item in new),
+        )
+        self._put_vectors([(item.entry.id, item.vectors) for item in new], model)
+
+    def _delete(self, set_id: str, entry_id: str) -> None:
+        if not self._run("DELETE FROM entries WHERE set_id = ? AND id = ?", (set_id, entry_id)):
+            raise Missing(f"there is no entry '{entry_id}' in set '{set_id}'")
+        self._run("DELETE FROM vectors WHERE owner = ?", (entry_id,))
+
+    def _earlier(self, once: Once) -> tuple[int, list[str]] | None:
+        rows = self._all("SELECT digest, generation, ids FROM replies WHERE key = ?", (once.key,))
+        if not rows:
+            return None
+        if rows[0][0] != once.digest:
+            raise Conflict("this Idempotency-Key was used for a different request")
+        return int(rows[0][1]), list(json.loads(rows[0][2]))
+
+    # -- vectors
+
+    def vectors(self, owner: str, model: str) -> Vectors | None:
+        return self.vectors_of([owner], model).get(owner)
+
+    def vectors_of(self, owners: Iterable[str], model: str) -> dict[str, Vectors]:
+        rows = self._in("SELECT owner, count, rows FROM vectors WHERE model = ? AND owner IN", owners, (model,))
+        return {owner: _matrix(count, content) for owner, count, content in rows}
+
+    def keep_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str) -> None:
+        with self._transaction():
+            self._put_vectors(owners, model)
+
+    def _put_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str) -> None:
+        self._many(
+            "INSERT INTO vectors (owner, model, count, rows) VALUES (?, ?, ?, ?) ON CONFLICT (owner, model) DO UPDATE "
+            "SET count = excluded.count, rows = excluded.rows",
+            ((o, model, len(rows), np.ascontiguousarray(rows, np.float32).tobytes()) for o, rows in owners),
+        )
+
+    # -- change log
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        last = self._all(
+            "SELECT generation FROM changes WHERE generation > ? ORDER BY generation LIMIT 1 OFFSET ?",
+            (after, limit - 1),
+        )
+        until, values = ("AND generation <= ?", (last[0][0],)) if last else ("", ())
+        rows = self._all(
+            "SELECT generation, at, actor, action, set_id, entry_id FROM changes JOIN generations "  # noqa: S608
+            f"ON number = generation WHERE generation > ? {until} ORDER BY generation, changes.{self._CHANGE_ORDER}",
+            (after, *values),
+        )
+        return [Change(*row) for row in rows]
+
+    def _log(self, actor: str, changes: Sequence[tuple[str, str | None, str | None]]) -> int:
+        generation = self.generation() + 1
+        self._run(
+            "INSERT INTO generations (number, at, actor) VALUES (?, ?, ?)",
+            (generation, datetime.now(UTC).isoformat(), actor),
+        )
+        self._many(
+            "INSERT INTO changes (generation, action, set_id, entry_id) VALUES (?, ?, ?, ?)",
+            ((generation, *change) for change in changes),
+        )
+        return generation
+
+    # -- keys, marks
+
+    def put_key(self, key: StoredKey) -> None:
+        with self._transaction():
+            self._run("DELETE FROM keys WHERE id = ? OR digest = ?", (key.id, key.digest))
+            self._run(
+                "INSERT INTO keys (id, digest, scopes, label, created_at) VALUES (?, ?, ?, ?, ?)",
+                (key.id, key.digest, json.dumps(sorted(key.scopes)), key.label, key.created_at),
+            )
+            self._count_keys()
+
+    def drop_key(self, key_id: str) -> None:
+        with self._transaction():
+            if not self._run("DELETE FROM keys WHERE id = ?", (key_id,)):
+                raise Missing(f"there is no key '{key_id}'")
+            self._count_keys()
+
+    def keys(self) -> list[StoredKey]:
+        rows = self._all("SELECT id, digest, scopes, label, created_at FROM keys ORDER BY created_at, id")
+        return [StoredKey(i, digest, frozenset(json.loads(s)), label, at) for i, digest, s, label, at in rows]
+
+    def _count_keys(self) -> None:
+        self._put_mark("keys", str(self.heads().keys + 1))
+
+    def mark(self, name: str, first: str) -> str:
+        if not (rows := self._all("SELECT value FROM marks WHERE name = ?", (name,))):
+            with self._transaction():
+                self._run("INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, first))
+            rows = self._all("SELECT value FROM marks WHERE name = ?", (name,))
+        return str(rows[0][0])
+
+    def _put_mark(self, name: str, value: str) -> None:
+        self._run(
+            "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    # -- inside
+
+    def _in(self, sql: str, asked: Iterable[str], values: Values = ()) -> list[Row]:
+        """A query that ends in `IN`, for any number of values."""
+        return [
+            row for some in _some(asked) for row in self._all(f"{sql} ({', '.join('?' * len(some))})", (*values, *some))
+        ]
+
+
+def _some(values: Iterable[str]) -> Iterator[list[str]]:
+    distinct = list(dict.fromkeys(values))
+    for start in range(0, len(distinct), ASKED):
+        yield distinct[start : start + ASKED]
+
+
+def _matrix(count: int, content: bytes) -> Vectors:
+    return np.frombuffer(content, np.float32).reshape(count, -1) if count else np.empty((0, 0), np.float32)
