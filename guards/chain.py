@@ -4,8 +4,10 @@ Only the chain catches `Exception`, and it never loses one: a fault of an enforc
 policy says otherwise; any other fault is a finding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from guards.gate import Gate
 from guards.model import Allow, Finding, Plan, Signals, Verdict, plan_of
@@ -40,9 +42,10 @@ class Chain:
     default: Policy
 
     @classmethod
-    def of(cls, sets: Iterable[ForgetSet], default: Policy) -> "Chain":
-        """One gate per forget set, each with the global policy as changed by the set."""
-        policies = [(s.id, default.with_changes(s.policy)) for s in sets]
+    def of(cls, sets: Iterable[ForgetSet], default: Policy, arm: Mapping[str, Any] = MappingProxyType({})) -> "Chain":
+        """One gate per forget set, each with the global policy as changed by the set, and then by the arm."""
+        policies = [(s.id, default.with_changes(s.policy).with_changes(arm)) for s in sets]
+        default = default.with_changes(arm)
         links = tuple(
             Link(Gate(set_id, policy), policy.on_fault, enforce=policy.on_match != (Rung.OBSERVE,))
             for set_id, policy in policies

@@ -215,21 +215,23 @@ async def check_request(request: web.Request) -> web.Response:
         texts = [text.text for text in _DIALECTS[body.dialect].parse(body.request).texts]
     else:
         texts = [body.text or ""]
-    return _json(await explained(server, Subject(texts)))
+    if body.arm != GUARDED and body.arm not in server.catalogue.arms:
+        raise BadRequest(f"'arm' is one of {', '.join((GUARDED, *server.catalogue.arms))}", param="arm")
+    return _json(await explained(server, Subject(texts), body.arm))
 
 
 async def compare(request: web.Request) -> web.Response:
-    """The same request to both arms: both answers, and the findings of the guarded one."""
+    """The same request to several arms: their answers and findings."""
     server, caller = _admin(request)
     body = await _body(request, CompareBody)
     if body.request.get("stream"):
         raise BadRequest("'compare' answers as a whole: leave 'stream' out", param="request.stream")
     reply: dict[str, Any] = {}
-    for arm in (RAW, GUARDED):
+    for arm in body.arms:
         exchange = opened(server, _DIALECTS[body.dialect], caller, dict(body.request), arm)
         try:
-            if arm == GUARDED:
-                exchange.plan = await server.decider.decide(exchange.subject, exchange.generation)
+            if arm != RAW:
+                exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, arm)
             response = await Relay(request, exchange, server).run()
         finally:
             exchange.close(server.metrics)

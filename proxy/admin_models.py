@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from indexes.entries import Entry, ForgetSet, Kind, State
+from proxy.exchange import GUARDED, RAW
 
 MAX_BATCH = 1000  # entries per call: one transaction, held in memory; more goes through import
 MAX_TEXT = 200_000  # characters of one text: a chapter; longer works are imported in passages
@@ -118,12 +119,14 @@ class CheckBody(_Body):
     text: str | None = None
     request: dict[str, Any] | None = None
     dialect: Literal["chat", "completions"] = "chat"
+    arm: Name = GUARDED
 
 
 class CompareBody(_Body):
-    """A request to send to both arms."""
+    """A request to send to several arms."""
 
     request: dict[str, Any]
+    arms: tuple[Name, ...] = Field((RAW, GUARDED), min_length=1, max_length=8)
     dialect: Literal["chat", "completions"] = "chat"
 
 

@@ -66,7 +66,14 @@ async def _assembled(
 ) -> Server:
     metrics = Metrics()
     ledger = await asyncio.to_thread(SqliteLedger, config.ledger_path)
-    catalogue = Catalogue(ledger, embedder, config.default_policy, metrics, anonymous=config.listen.host in LOOPBACK)
+    catalogue = Catalogue(
+        ledger,
+        embedder,
+        config.default_policy,
+        metrics,
+        anonymous=config.listen.host in LOOPBACK,
+        arms=config.arms,
+    )
     stack.push_async_callback(catalogue.close)
     await catalogue.start()
     if admin_secret is not None:

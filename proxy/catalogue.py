@@ -7,12 +7,13 @@ on it: every check made after that, also for answers in flight, sees at least th
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
@@ -29,6 +30,9 @@ from proxy.keys import SCOPES, KeyRing, new_key
 from proxy.metrics import Metrics
 
 PAGE = 1000  # entries read from the ledger at a time
+
+Arms = Mapping[str, Mapping[str, Any]]
+"""Policy changes by the name of an arm; they win over those of a set."""
 
 Result = TypeVar("Result")
 _log = structlog.get_logger("lethe.catalogue")
@@ -48,7 +52,14 @@ class Catalogue:
     """Owns ledger and index. Reads are synchronous and never wait; changes are coroutines."""
 
     def __init__(
-        self, ledger: Ledger, embedder: Embedder, default: Policy, metrics: Metrics, *, anonymous: bool = True
+        self,
+        ledger: Ledger,
+        embedder: Embedder,
+        default: Policy,
+        metrics: Metrics,
+        *,
+        anonymous: bool = True,
+        arms: Arms = MappingProxyType({}),
     ) -> None:
         """`anonymous` clients may ask while there is no key for clients."""
         self._anonymous = anonymous
@@ -59,7 +70,8 @@ class Catalogue:
         self._index = ForgetIndex(embedder.dimensions)
         self._writer = ThreadPoolExecutor(1, "ledger")
         self._embedding = ThreadPoolExecutor(1, "embed-entries")
-        self._chain: tuple[object, Chain] | None = None
+        self._arms = arms
+        self._chains: dict[str, tuple[object, Chain]] = {}
         self.keys = KeyRing((), anonymous=anonymous)
         self.broken: str | None = None
         """Why the index no longer follows the ledger; the server is not ready then."""
@@ -71,15 +83,22 @@ class Catalogue:
         """The generation in force."""
         return self._index.current
 
-    def chain(self, generation: Generation) -> Chain:
-        """The guards for a generation's sets; made anew only when the sets change."""
-        if self._chain is None or self._chain[0] is not generation.sets:
-            self._chain = (generation.sets, Chain.of(generation.sets.values(), self._default))
-        return self._chain[1]
+    def chain(self, generation: Generation, arm: str) -> Chain:
+        """The guards of an arm for a generation's sets; made anew only when the sets change."""
+        made = self._chains.get(arm)
+        if made is None or made[0] is not generation.sets:
+            changes = self._arms.get(arm, {})
+            made = self._chains[arm] = (generation.sets, Chain.of(generation.sets.values(), self._default, changes))
+        return made[1]
 
-    def use_policy(self, default: Policy) -> None:
-        """Replaces the global policy."""
-        self._default, self._chain = default, None
+    def use_policies(self, default: Policy, arms: Arms) -> None:
+        """Replaces the global policy and the arms."""
+        self._default, self._arms, self._chains = default, arms, {}
+
+    @property
+    def arms(self) -> Arms:
+        """The arms beside `raw` and `guarded`."""
+        return self._arms
 
     # -- life
 

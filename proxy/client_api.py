@@ -21,7 +21,6 @@ from proxy.relay import Relay
 from proxy.server import SERVER, Server
 
 ARM_HEADER = "x-lethe-arm"
-RAW_SUFFIX = ":raw"
 
 LONGEST_TOKEN = 64  # characters; tokenizers hold few that are longer, and no text is made of them
 
@@ -49,8 +48,8 @@ def _serve(dialect: Dialect) -> Any:
         exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
         server.metrics.in_flight.inc()
         try:
-            if exchange.arm == GUARDED:
-                exchange.plan = await server.decider.decide(exchange.subject, exchange.generation)
+            if exchange.arm != RAW:
+                exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, exchange.arm)
             return await Relay(request, exchange, server).run()
         except (asyncio.CancelledError, ClientLeft):
             exchange.outcome = "left"
@@ -65,8 +64,8 @@ def _serve(dialect: Dialect) -> Any:
 def opened(server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_arm: str | None) -> Exchange:
     """Reads a request as far as it can be read without measuring anything. Raises RequestError."""
     call = dialect.parse(body)
-    model, arm = _arm(call.model, wanted_arm)
-    caller.require(RAW if arm == RAW else "client")
+    model, arm = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.arms])
+    caller.require("client" if arm == GUARDED else RAW)
     served = server.upstream.view.models
     if model not in served:
         if not served:
@@ -74,7 +73,7 @@ def opened(server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_
         raise NotFound(
             f"the model '{model}' does not exist; available: {', '.join(served)}", param="model", code="model_not_found"
         )
-    if arm == GUARDED:
+    if arm != RAW:
         try:
             check_fields(body, dialect.table, strict=server.config.surface == "strict")
         except FieldRefused as refused:
@@ -108,14 +107,15 @@ async def _json_object(request: web.Request, max_mib: int) -> Json:
     return body
 
 
-def _arm(model: str, header: str | None) -> tuple[str, str]:
+def _arm(model: str, header: str | None, arms: list[str]) -> tuple[str, str]:
     """The engine's model name and the arm. The suffix of the name and the header must not disagree."""
-    named = RAW if model.endswith(RAW_SUFFIX) else None
-    if header is not None and header not in (RAW, GUARDED):
-        raise BadRequest(f"'{ARM_HEADER}' is {GUARDED} or {RAW}", param=ARM_HEADER)
-    if named and header == GUARDED:
-        raise BadRequest(f"the model name asks for the raw arm, '{ARM_HEADER}' for the guarded one", param=ARM_HEADER)
-    return model.removesuffix(RAW_SUFFIX), named or header or GUARDED
+    name, _, suffix = model.rpartition(":")
+    named = suffix if name and suffix in arms and suffix != GUARDED else None
+    if header is not None and header not in arms:
+        raise BadRequest(f"'{ARM_HEADER}' is one of {', '.join(arms)}", param=ARM_HEADER)
+    if named and header not in (None, named):
+        raise BadRequest(f"the model name asks for the {named} arm, '{ARM_HEADER}' for another", param=ARM_HEADER)
+    return name if named else model, named or header or GUARDED
 
 
 def _check_length(call: Call, max_model_len: int | None) -> None:
@@ -150,7 +150,7 @@ async def _model(request: web.Request) -> web.Response:
 def _cards(server: Server, caller: Caller) -> list[Mapping[str, Any]]:
     try:
         caller.require(RAW)
-        suffixes = ["", RAW_SUFFIX]
+        suffixes = ["", *(f":{arm}" for arm in (RAW, *server.catalogue.arms))]
     except Forbidden:
         suffixes = [""]
     return [

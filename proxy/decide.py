@@ -47,11 +47,11 @@ class Decider:
             subject.scans = await self._meter.scan(subject.texts)
         return await self._meter.measure(subject.scans, generation)
 
-    async def decide(self, subject: Subject, generation: Generation) -> Plan:
-        """The plan for a request. Raises GuardUnavailable when a guard fails closed."""
+    async def decide(self, subject: Subject, generation: Generation, arm: str) -> Plan:
+        """The plan for a request under the policy of an arm. Raises GuardUnavailable when a guard fails closed."""
         if self._catalogue.broken:
             raise GuardUnavailable(self._catalogue.broken)
-        chain = self._catalogue.chain(generation)
+        chain = self._catalogue.chain(generation, arm)
         started = time.perf_counter()
         try:
             plan = chain.decide(await self.signals(subject, generation))

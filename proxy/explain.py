@@ -12,13 +12,13 @@ from proxy.server import Server
 NEAREST = 5  # matches shown beside those that decided
 
 
-async def explained(server: Server, subject: Subject) -> dict[str, Any]:
-    """The decision on texts under the generation in force, with every match that led to it."""
+async def explained(server: Server, subject: Subject, arm: str) -> dict[str, Any]:
+    """The decision on texts in an arm under the generation in force, with every match that led to it."""
     generation = server.catalogue.current
-    plan = await server.decider.decide(subject, generation)
+    plan = await server.decider.decide(subject, generation, arm)
     signals = await server.decider.signals(subject, generation)
     nearest = sorted(signals.matches, key=lambda match: -match.score)[:NEAREST]
-    chain = server.catalogue.chain(generation)
+    chain = server.catalogue.chain(generation, arm)
     policies = {link.guard.set_id: link.guard.policy for link in chain.links}
     return {
         "generation": generation.number,

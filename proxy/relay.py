@@ -194,7 +194,7 @@ class Relay:
         """Decides again; True if what was decided before was too mild. Raises Escalate if the answer can start over."""
         x = self._exchange
         before, x.generation = x.plan, self._decider.current
-        plan = await self._decider.decide(x.subject, x.generation)
+        plan = await self._decider.decide(x.subject, x.generation, x.arm)
         if _severity(plan) <= _severity(before):  # what holds already is at least as strict
             x.plan = replace(before, scan_output=before.scan_output or plan.scan_output)
             return False

@@ -203,7 +203,7 @@ class _Signals:
         except ConfigError as error:
             _log.error("reload_failed", problem=str(error), note="the former policy holds")
         else:
-            self.server.catalogue.use_policy(fresh.default_policy)
+            self.server.catalogue.use_policies(fresh.default_policy, fresh.arms)
             _log.info("reloaded", note="policy; other settings need a restart")
 
 

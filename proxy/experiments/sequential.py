@@ -4,10 +4,10 @@ For observations x₁, x₂, … in [0, 1] with mean m, the mixture
 
     M_n(m) = B(a + S_n, b + n − S_n) / B(a, b) / (m^{S_n} (1 − m)^{n − S_n}),   S_n = Σ xᵢ
 
-is a nonnegative supermartingale that starts at 1: for 0/1 outcomes it is a likelihood ratio against a Beta(a, b) prior
-(Robbins, 1970), and for values in between the factor of each x is convex in x, so it lies below the line through its
-values at 0 and 1. By Ville's inequality M_n(m) stays below 1/α for ever with probability 1 − α, and the set of all m for
-which it does so far is a confidence sequence. The prior is Jeffreys'.
+is a nonnegative supermartingale that starts at 1: for 0/1 outcomes it is a likelihood ratio against a Beta(a, b)
+prior (Robbins, 1970), and for values in between the factor of each x is convex in x, so it lies below the line
+through its values at 0 and 1. By Ville's inequality M_n(m) stays below 1/α for ever with probability 1 − α, and the
+set of all m for which it does so far is a confidence sequence. The prior is Jeffreys'.
 """
 
 import math

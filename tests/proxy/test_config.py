@@ -60,6 +60,9 @@ def test_file_is_read(written: Any) -> None:
         ("policy: {on_match: [refuse, instruct]}", "'on_match' climbs"),
         ("policy: {style: rude}", "'style' is one of unknown, refusal"),
         ("log_level: loud", "'log_level'"),
+        ("arms: {raw: {}}", "raw and guarded are there"),
+        ("arms: {Strict: {}}", "an arm is named by small letters"),
+        ("arms: {strict: {treshold: 0.5}}", "did you mean 'threshold'?"),
     ],
 )
 def test_wrong_setting_is_named(written: Any, text: str, says: str) -> None:

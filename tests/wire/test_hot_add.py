@@ -359,8 +359,8 @@ async def test_entry_that_comes_while_a_request_is_decided_again_holds_too(
     decide = type(decider).decide
     deciding, decided = asyncio.Event(), asyncio.Event()
 
-    async def slowly(self: object, subject: object, generation: object) -> object:
-        plan = await decide(self, subject, generation)  # type: ignore[arg-type]
+    async def slowly(self: object, *asked: object) -> object:
+        plan = await decide(self, *asked)  # type: ignore[arg-type]
         if halves.reached.is_set() and not deciding.is_set():
             deciding.set()
             await decided.wait()

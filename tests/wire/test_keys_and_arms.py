@@ -124,6 +124,35 @@ async def test_models_show_the_raw_name_only_to_those_who_may_use_it(armed: Leth
     assert (await armed.get(f"/v1/models/{MODEL}:raw", ADMIN)).status == 200
 
 
+async def test_an_arm_of_its_own_answers_by_its_own_policy(engine: FakeVllm, state: Path) -> None:
+    """Its settings win over the set's; a weaker one would be a way around, so it needs the scope of the raw arm."""
+    arms = {"strict": {"on_match": ["refuse"]}, "look-on": {"on_match": ["observe"]}}
+    async with started(engine, state, {"arms": arms}) as lethe:
+        await lethe.make_set(policy={"on_match": ["instruct", "refuse"]})
+        await lethe.forget()
+        for headers, model in (({"x-lethe-arm": "strict"}, MODEL), ({}, f"{MODEL}:strict")):
+            reply = await lethe.chat(QUESTION, ADMIN | headers, model=model)
+            assert reply.headers["x-lethe-arm"] == "strict"
+            assert not engine.seen
+        reply = await lethe.chat(QUESTION, ADMIN | {"x-lethe-arm": "look-on"})
+        assert "never read" not in engine.seen[-1].text
+        await lethe.chat(QUESTION, ADMIN)
+        assert "never read" in engine.seen[-1].text
+        client = await key_with(lethe, "client")
+        reply = await lethe.chat(QUESTION, client | {"x-lethe-arm": "look-on"})
+        assert (reply.status, reply.error["code"]) == (403, "insufficient_scope")
+        assert [card["id"] for card in (await lethe.get("/v1/models", ADMIN)).body["data"]] == [
+            MODEL, f"{MODEL}:raw", f"{MODEL}:strict", f"{MODEL}:look-on",
+        ]  # fmt: skip
+        checked = await lethe.admin("POST", "/check", {"text": QUESTION, "arm": "strict"})
+        assert checked.body["rung"] == "refuse"
+        assert (await lethe.admin("POST", "/check", {"text": QUESTION, "arm": "raw"})).status == 400
+        request = chat_body(QUESTION)
+        compared = await lethe.admin("POST", "/compare", {"request": request, "arms": ["strict", "guarded"]})
+        rungs = {arm: answer["rung"] for arm, answer in compared.body.items()}
+        assert rungs == {"strict": "refuse", "guarded": "instruct"}
+
+
 async def test_raw_arm_asks_no_guard(armed: Lethe) -> None:
     before = armed.embedder.calls
     armed.embedder.fails = RuntimeError()
