@@ -1,0 +1,1 @@
+"""Runs: a suite asked through the server, arm beside arm, and what came of it."""

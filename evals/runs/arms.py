@@ -1,0 +1,75 @@
+"""Arms of a run: those of the server (`raw`, `guarded`, named policies), or a ladder such as `instruct+refuse`.
+
+A ladder is the guarded arm while every forget set has that ladder as its policy. The sets' own policies are put back
+afterwards, also when the run is interrupted.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from evals.runs.client import Admin
+from guards.policy import DEFAULT_POLICY, PolicyError
+
+RAW, GUARDED = "raw", "guarded"
+
+
+class ArmError(ValueError):
+    """An arm that there is not; the message names those that there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to be answered. `ladder` is empty for an arm that the server has itself."""
+
+    name: str
+    ladder: tuple[str, ...] = ()
+
+    @property
+    def header(self) -> str:
+        """What `x-lethe-arm` says."""
+        return GUARDED if self.ladder else self.name
+
+    @classmethod
+    def parse(cls, name: str, served: Collection[str]) -> "Arm":
+        """Raises ArmError."""
+        if name in served:
+            return cls(name)
+        ladder = tuple(name.split("+"))
+        try:
+            DEFAULT_POLICY.with_changes({"on_match": list(ladder)})
+        except PolicyError as error:
+            raise ArmError(
+                f"'{name}' is no arm: there are {', '.join(served)}, and ladders such as instruct+refuse ({error})"
+            ) from None
+        return cls(name, ladder)
+
+
+def parsed(listed: str, served: Collection[str] = (RAW, GUARDED)) -> list[Arm]:
+    """Arms from a comma-separated list. Raises ArmError."""
+    arms = [Arm.parse(name.strip(), served) for name in listed.split(",") if name.strip()]
+    if not arms or len({arm.name for arm in arms}) != len(arms):
+        raise ArmError(f"'{listed}' is not a list of different arms, such as raw,guarded")
+    return arms
+
+
+@contextlib.asynccontextmanager
+async def in_force(arm: Arm, admin: Admin) -> AsyncIterator[None]:
+    """Holds the arm's ladder in force on all forget sets while the block runs."""
+    if not arm.ladder:
+        yield
+        return
+    before = {one["id"]: one["policy"] for one in (await admin.call("GET", "/sets"))["data"]}
+    try:
+        for name, policy in before.items():
+            await _put(admin, name, {**policy, "on_match": list(arm.ladder)})
+        yield
+    finally:
+        for name, policy in before.items():
+            await _put(admin, name, policy)
+
+
+async def _put(admin: Admin, name: str, policy: dict[str, Any]) -> None:
+    await admin.call("PATCH", f"/sets/{quote(name, safe='')}", {"policy": policy})
