@@ -192,7 +192,7 @@ async def change_entry(request: web.Request) -> web.Response:
     body = await _body(request, EntryChange)
     entry = await _entry(server, request)
     changed = replace(entry, **body.changes())
-    return _json(entry_json(await server.catalogue.replace(changed, actor=caller.key_id)))
+    return _json(entry_json(await server.catalogue.change(changed, actor=caller.key_id)))
 
 
 async def remove_entry(request: web.Request) -> web.Response:

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from guards.engine import cache
 from indexes.embedder import Embedder, OnnxEmbedder
+from indexes.ledger.opening import open_ledger
 from indexes.ledger.records import LedgerError
-from indexes.ledger.sqlite import SqliteLedger
 from proxy import admin_api, client_api
 from proxy.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
@@ -65,7 +65,7 @@ async def _assembled(
     stack: contextlib.AsyncExitStack, config: Config, embedder: Embedder, admin_secret: str | None
 ) -> Server:
     metrics = Metrics()
-    ledger = await asyncio.to_thread(SqliteLedger, config.ledger_path)
+    ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url)
     catalogue = Catalogue(
         ledger,
         embedder,

@@ -2,7 +2,10 @@
 
 A change goes: embed, commit to the ledger (durable), apply to the index, publish a generation, answer. The writer is
 one thread, so changes are applied in the order in which they were committed. Whoever is told of a generation can rely
-on it: every check made after that, also for answers in flight, sees at least this generation.
+on it: every check that this process makes after that, also for answers in flight, sees at least this generation.
+
+Other processes may write to the ledger too. What they wrote is applied by `follow`, in the same thread; a process that
+has not heard from the ledger for longer than its lease checks nothing any more (`proxy.lease`).
 """
 
 import asyncio
@@ -21,12 +24,24 @@ import structlog
 from guards.chain import Chain
 from guards.policy import Policy
 from indexes.embedder import Embedder
-from indexes.entries import Entry, ForgetSet, State, check
+from indexes.entries import Entry, ForgetSet, State, check, content_digest
+from indexes.follower import IndexFollower
 from indexes.generation import ForgetIndex, Generation, cues
-from indexes.ledger.records import Change, Ledger, Missing, NewEntry, Once, StoredKey, set_owner
+from indexes.ledger.records import (
+    Change,
+    Heads,
+    Ledger,
+    LedgerError,
+    Member,
+    Missing,
+    NewEntry,
+    Once,
+    StoredKey,
+)
 from indexes.vectors import Vectors
 from proxy.errors import GuardUnavailable
-from proxy.keys import SCOPES, KeyRing, new_key
+from proxy.keys import SCOPES, KeyRing, digest_of, new_key
+from proxy.lease import Lease
 from proxy.metrics import Metrics
 
 PAGE = 1000  # entries read from the ledger at a time
@@ -40,10 +55,14 @@ _log = structlog.get_logger("lethe.catalogue")
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """Entries in force from a generation; how long their embedding took, and the rest, in seconds."""
+    """Entries in force from a generation; how long their embedding took, and the rest, in seconds.
+
+    `ids` stand for what was to be added, `new` are those of them that were not there before.
+    """
 
     generation: int
     ids: list[str]
+    new: frozenset[str]
     embed_s: float
     apply_s: float
 
@@ -68,20 +87,37 @@ class Catalogue:
         self._default = default
         self._metrics = metrics
         self._index = ForgetIndex(embedder.dimensions)
+        self._follower = IndexFollower(ledger, self._index, embedder)
+        self._heads = Heads(0, 0)
         self._writer = ThreadPoolExecutor(1, "ledger")
         self._embedding = ThreadPoolExecutor(1, "embed-entries")
         self._arms = arms
         self._chains: dict[str, tuple[object, Chain]] = {}
         self.keys = KeyRing((), anonymous=anonymous)
-        self.broken: str | None = None
-        """Why the index no longer follows the ledger; the server is not ready then."""
+        self.lease = Lease()
+        self._broken: str | None = None
+        self._fenced: tuple[Generation, Generation] | None = None
 
     # -- reading
 
     @property
     def current(self) -> Generation:
-        """The generation in force."""
-        return self._index.current
+        """The generation in force. While nothing may be checked it is another one than before, though its number is
+        the same: answers in flight decide anew when it changes, and are refused then.
+        """
+        generation = self._index.current
+        if self.broken is None:
+            return generation
+        if self._fenced is None or self._fenced[0] is not generation:
+            self._fenced = generation, replace(generation)
+        return self._fenced[1]
+
+    @property
+    def broken(self) -> str | None:
+        """Why the index may not be what the ledger says; nothing is checked and the server is not ready then."""
+        if self._broken is None and self.lease.expired:
+            return f"the ledger has not answered for more than {self.lease.seconds:g} s"
+        return self._broken
 
     def chain(self, generation: Generation, arm: str) -> Chain:
         """The guards of an arm for a generation's sets; made anew only when the sets change."""
@@ -104,7 +140,33 @@ class Catalogue:
 
     async def start(self) -> None:
         """Builds the index from the ledger; embeds only what it holds no vectors for."""
-        await self._write(self._load)
+        await self._write(self._catch_up)
+
+    async def follow(self) -> int:
+        """Applies what other processes have written; returns the generation in force. Raises LedgerError."""
+
+        def look() -> int:
+            if self._ledger.heads() != self._heads:
+                self._catch_up()
+            return self._index.current.number
+
+        return await self._write(look)
+
+    async def tell(self, member: Member) -> None:
+        """Tells the other processes that this one lives. Raises LedgerError."""
+        await self._write(lambda: self._ledger.beat(member))
+
+    async def leave(self, member_id: str) -> None:
+        """Tells the other processes that this one ends. Raises LedgerError."""
+        await self._write(lambda: self._ledger.leave(member_id))
+
+    async def members(self, within_s: float) -> list[Member]:
+        """The processes that enforce the ledger and were seen within so many seconds. Raises LedgerError."""
+        return await self._write(lambda: self._ledger.living(within_s))
+
+    async def mark(self, name: str, first: str) -> str:
+        """A value that all processes on the ledger share."""
+        return await self._write(lambda: self._ledger.mark(name, first))
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
@@ -119,33 +181,39 @@ class Catalogue:
 
         Raises EntryError, Missing (no such set), Conflict.
         """
-        for entry in entries:
-            check(entry)
         started = time.perf_counter()
-        vectors = await self._embed([cues(entry) for entry in entries])
-        embedded = time.perf_counter()
-        new = [NewEntry(entry, rows) for entry, rows in zip(entries, vectors, strict=True)]
+        new = await self._embedded(await asyncio.to_thread(_prepared, entries))
+        return await self._add(new, started, actor=actor, once=once)
 
-        def commit() -> tuple[int, list[str]]:
-            generation, ids = self._ledger.add_entries(new, self._embedder.name, actor=actor, once=once)
-            if generation > self.current.number:  # else it is the answer to a repeated request
-                for item in new:
-                    self._index.put_entry(item.entry, item.vectors, generation)
-                self._index.publish(generation)
-            return generation, ids
+    async def add_missing(self, entries: Sequence[Entry], *, actor: str) -> Added:
+        """Adds those entries that say something that their set does not hold yet, all or none.
 
-        generation, ids = await self._change(commit)
-        return Added(generation, ids, embed_s=embedded - started, apply_s=time.perf_counter() - embedded)
+        Raises EntryError, Missing (no such set), Conflict.
+        """
+        started = time.perf_counter()
+        prepared = await asyncio.to_thread(_prepared, entries)
+        there = await self._write(lambda: self._alike(prepared))
+        fresh: dict[tuple[str, str], _Prepared] = {}
+        for one in prepared:
+            if one.told not in there:
+                fresh.setdefault(one.told, one)
+        new = await self._embedded(list(fresh.values()))
+        added = await self._add(new, started, actor=actor, skip_alike=True)
+        there |= {one.told: stored for one, stored in zip(fresh.values(), added.ids, strict=True)}
+        return replace(added, ids=[there[one.told] for one in prepared])
 
-    async def replace(self, entry: Entry, *, actor: str) -> Entry:
-        """Replaces an entry as a whole. Raises EntryError or Missing."""
+    async def change(self, entry: Entry, *, actor: str) -> Entry:
+        """Changes everything but what an entry says. Raises EntryError or Missing."""
         check(entry)
-        vectors = (await self._embed([cues(entry)]))[0]
 
         def commit() -> Entry:
-            generation = self._ledger.replace_entry(NewEntry(entry, vectors), self._embedder.name, actor=actor)
-            self._index.put_entry(entry, vectors, generation)
-            self._index.publish(generation)
+            generation = self._ledger.change_entry(entry, actor=actor)
+            rows = self._ledger.vectors(entry.id, self._embedder.name)
+            if rows is None:
+                self._enforce(generation, None)
+            else:
+                vectors = rows if len(rows) else np.empty((0, self._embedder.dimensions), np.float32)
+                self._enforce(generation, lambda: self._index.put_entry(entry, vectors, generation))
             return replace(entry, generation=generation)
 
         return await self._change(commit)
@@ -155,8 +223,8 @@ class Catalogue:
 
         def commit() -> int:
             generation = self._ledger.drop_entry(set_id, entry_id, actor=actor)
-            self._index.drop_entry(entry_id, generation)
-            return self._index.publish(generation).number
+            self._enforce(generation, lambda: self._index.drop_entry(entry_id, generation))
+            return generation
 
         return await self._change(commit)
 
@@ -167,8 +235,8 @@ class Catalogue:
 
         def commit() -> int:
             generation = self._ledger.put_set(forget_set, retain, self._embedder.name, actor=actor, create=create)
-            self._index.put_set(forget_set, retain, generation)
-            return self._index.publish(generation).number
+            self._enforce(generation, lambda: self._index.put_set(forget_set, retain, generation))
+            return generation
 
         return await self._change(commit)
 
@@ -177,10 +245,42 @@ class Catalogue:
 
         def commit() -> int:
             generation = self._ledger.drop_set(set_id, actor=actor)
-            self._index.drop_set(set_id, generation)
-            return self._index.publish(generation).number
+            self._enforce(generation, lambda: self._index.drop_set(set_id, generation))
+            return generation
 
         return await self._change(commit)
+
+    async def _embedded(self, prepared: Sequence["_Prepared"]) -> list[NewEntry]:
+        vectors = await self._embed([one.cues for one in prepared])
+        return [NewEntry(one.entry, rows, one.digest) for one, rows in zip(prepared, vectors, strict=True)]
+
+    async def _add(
+        self,
+        new: Sequence[NewEntry],
+        started: float,
+        *,
+        actor: str,
+        once: Once | None = None,
+        skip_alike: bool = False,
+    ) -> Added:
+        embedded = time.perf_counter()
+
+        def commit() -> tuple[int, list[str]]:
+            generation, ids = self._ledger.add_entries(
+                new, self._embedder.name, actor=actor, once=once, skip_alike=skip_alike
+            )
+            mine = ids == [item.entry.id for item in new]  # else some are the answer to an earlier request
+
+            def apply() -> None:
+                for item in new:
+                    self._index.put_entry(item.entry, item.vectors, generation)
+
+            self._enforce(generation, apply if mine else None)
+            return generation, ids
+
+        generation, ids = await self._change(commit)
+        fresh = frozenset(ids) & {item.entry.id for item in new}
+        return Added(generation, ids, fresh, embed_s=embedded - started, apply_s=time.perf_counter() - embedded)
 
     # -- looking things up in the ledger
 
@@ -210,7 +310,9 @@ class Catalogue:
         await self._write(commit)
 
     async def make_admin_key(self, secret: str | None = None) -> str:
-        """Makes a key that may do everything; returns its secret."""
+        """Makes a key that may do everything, unless it is there; returns its secret."""
+        if secret is not None and self.keys.holds(digest_of(secret), SCOPES):
+            return secret
         secret, key = new_key(SCOPES, "start", secret)
         await self.put_key(key)
         return secret
@@ -233,7 +335,7 @@ class Catalogue:
         due = await self._write(lambda: self._ledger.due(moment))
         for entry in due:
             with suppress(Missing):  # it was removed meanwhile
-                await self.replace(replace(entry, state=State.DISABLED), actor="expiry")
+                await self.change(replace(entry, state=State.DISABLED), actor="expiry")
         return len(due)
 
     # -- inside
@@ -261,44 +363,43 @@ class Catalogue:
             self._metrics.hot_add_seconds.observe(time.perf_counter() - started)
 
     async def _write(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._guarded, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
-    def _guarded(self, work: Callable[[], Result]) -> Result:
-        before = self._ledger.generation()
+    def _enforce(self, generation: int, apply: Callable[[], None] | None) -> None:
+        """Brings the index to a generation that this process has committed: by itself, or from the ledger where others
+        have written in between, or where nobody knows better.
+        """
+        served = self._index.current.number
+        if generation <= served:
+            return
         try:
-            return work()
-        finally:
-            if self.current.number != before:
+            if apply is not None and generation == served + 1:
+                apply()
+                self._index.publish(generation)
+                self._heads = Heads(generation, self._heads.keys)
                 self._gauges()
-            if self._ledger.generation() != before and self.current.number != self._ledger.generation():
-                # Committed but not applied: serving on would mean serving old rules.
-                self.broken = "the index could not follow the ledger; restart the server"
-                _log.error("index_behind_ledger", committed=self._ledger.generation(), served=self.current.number)
+            else:
+                self._catch_up()
+        except Exception as error:
+            if self.lease.seconds is None or not isinstance(error, LedgerError):
+                # Committed but not applied, and nobody will try again: serving on would mean serving old rules.
+                self._broken = "the index could not follow the ledger; restart the server"
+            _log.error("index_behind_ledger", committed=generation, served=served, fault=type(error).__name__)
+            raise
 
-    def _all_entries(self) -> list[Entry]:
-        found: list[Entry] = []
-        while page := self._ledger.entries(None, found[-1].id if found else "", PAGE):
-            found += page
-        return found
-
-    def _load(self) -> None:
-        generation = self._ledger.generation()
-        for forget_set in self._ledger.sets():
-            rows = self._stored(set_owner(forget_set.id), list(forget_set.retain))
-            self._index.put_set(forget_set, rows, generation)
-        for entry in self._all_entries():
-            self._index.put_entry(entry, self._stored(entry.id, cues(entry)), generation)
-        self._index.publish(generation)
+    def _catch_up(self) -> None:
+        heads = self._ledger.heads()
+        self._follower.catch_up()
         self.keys = self._key_ring()
+        self._heads = Heads(self._index.current.number, heads.keys)
         self._gauges()
 
-    def _stored(self, owner: str, texts: list[str]) -> Vectors:
-        rows = self._ledger.vectors(owner, self._embedder.name)
-        if rows is not None and len(rows) == len(texts):
-            return rows if len(rows) else np.empty((0, self._embedder.dimensions), np.float32)
-        made = self._embedder.embed(texts)
-        self._ledger.keep_vectors([(owner, made)], self._embedder.name)
-        return made
+    def _alike(self, prepared: Sequence["_Prepared"]) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
+        for set_id in {one.entry.set_id for one in prepared}:
+            digests = [one.digest for one in prepared if one.entry.set_id == set_id]
+            found |= {(set_id, digest): entry_id for digest, entry_id in self._ledger.alike(set_id, digests).items()}
+        return found
 
     def _key_ring(self) -> KeyRing:
         return KeyRing(self._ledger.keys(), anonymous=self._anonymous)
@@ -306,3 +407,23 @@ class Catalogue:
     def _gauges(self) -> None:
         self._metrics.generation.set(self.current.number)
         self._metrics.entries.set(self.current.entry_count)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Prepared:
+    """An entry with what is worked out before anything is stored."""
+
+    entry: Entry
+    cues: list[str]
+    digest: str
+
+    @property
+    def told(self) -> tuple[str, str]:
+        return self.entry.set_id, self.digest
+
+
+def _prepared(entries: Sequence[Entry]) -> list[_Prepared]:
+    """Raises EntryError."""
+    for entry in entries:
+        check(entry)
+    return [_Prepared(entry, cues(entry), content_digest(entry)) for entry in entries]

@@ -62,6 +62,10 @@ class KeyRing:
         """True while no key for clients exists: anyone who reaches the port may ask, but not bypass the guards."""
         return not any("client" in key.scopes and "admin" not in key.scopes for key in self._by_digest.values())
 
+    def holds(self, digest: str, scopes: frozenset[str]) -> bool:
+        """True when a key is there that may do as much."""
+        return digest in self._by_digest and self._by_digest[digest].scopes >= scopes
+
     @property
     def has_admin(self) -> bool:
         """True when someone holds a key for the admin API."""

@@ -406,8 +406,16 @@ async def test_fault_while_a_stream_is_decided_again_breaks_it(lethe: Lethe) -> 
     broken_in_mid_stream(raw, "guard_unavailable")
 
 
-async def test_index_that_cannot_follow_its_ledger_closes_everything(armed: Lethe) -> None:
-    armed.server.catalogue.broken = "the index could not follow the ledger; restart the server"
+async def test_index_that_cannot_follow_its_ledger_closes_everything(
+    armed: Lethe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("of a text")
+
+    monkeypatch.setattr(armed.server.catalogue._index, "put_entry", fails)
+    added = await armed.admin("POST", "/sets/art/entries", {"question": "Which ship sank first?"})
+    assert added.status == 500
+    assert b"of a text" not in added.raw
     reply = await armed.chat()
     assert (reply.status, reply.error["code"]) == (503, "guard_unavailable")
     assert (await armed.get("/readyz")).status == 503

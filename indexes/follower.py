@@ -1,0 +1,114 @@
+"""Brings a forget index to what its ledger says, whoever wrote it: from nothing, or from an older generation.
+
+What is applied in one go becomes visible in one go, as the generation that the ledger had when it was read. A
+generation is never left out, and never shown in part: what fails half-way is applied again, as a whole, by the next
+call.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from indexes.embedder import Embedder
+from indexes.entries import Entry
+from indexes.generation import ForgetIndex, cues
+from indexes.ledger.records import Ledger, LedgerError, set_owner
+from indexes.vectors import Vectors
+
+PAGE = 1000  # entries, or lines of the change log, that are read at a time
+
+
+class IndexFollower:
+    """One index and the ledger that it follows. Calls come from one thread at a time, the one that writes to both."""
+
+    def __init__(self, ledger: Ledger, index: ForgetIndex, embedder: Embedder) -> None:
+        self._ledger = ledger
+        self._index = index
+        self._embedder = embedder
+        self._made: list[tuple[str, Vectors]] = []  # vectors that the ledger lacks
+
+    def catch_up(self) -> None:
+        """Publishes the ledger's newest generation, if the index is behind. Embeds only what has no vectors there.
+
+        Raises LedgerError, or whatever the embedder raises; then the generation in force is what it was.
+        """
+        with self._ledger.snapshot():
+            head, served = self._ledger.generation(), self._index.current.number
+            if head < served:
+                raise LedgerError(
+                    f"the ledger is at generation {head}, but {served} was served: was it restored from a backup? "
+                    "Restart the server"
+                )
+            if head > served:
+                self._apply(served, head)
+        if head > served:
+            self._index.publish(head)
+        if self._made:
+            self._ledger.keep_vectors(self._made, self._embedder.name)
+            self._made = []
+
+    def _apply(self, served: int, head: int) -> None:
+        if served == 0:
+            touched, pages = {forget_set.id for forget_set in self._ledger.sets()}, self._all_entries()
+        else:
+            touched, ids = self._changed_after(served, head)
+            pages = self._entries_of(ids, head)
+        for forget_set in self._ledger.sets():
+            if forget_set.id in touched:
+                retain = list(forget_set.retain)
+                owner = set_owner(forget_set.id)
+                self._index.put_set(forget_set, self._vectors({owner: retain})[owner], head)
+        for page in pages:
+            vectors = self._vectors({entry.id: cues(entry) for entry in page})
+            for entry in page:
+                self._index.put_entry(entry, vectors[entry.id], head)
+
+    def _changed_after(self, served: int, head: int) -> tuple[set[str], list[str]]:
+        """Sets and entries that were touched. Sets that were removed, be it to be made anew, are dropped at once."""
+        sets: set[str] = set()
+        ids: dict[str, None] = {}
+        after = served
+        while changes := self._ledger.changes(after, PAGE):
+            after = changes[-1].generation
+            for change in changes:
+                if change.entry_id is not None:
+                    ids[change.entry_id] = None
+                elif change.set_id is not None:
+                    sets.add(change.set_id)
+                    if change.action == "set.remove":
+                        self._index.drop_set(change.set_id, head)
+        return sets, list(ids)
+
+    def _all_entries(self) -> Iterator[Sequence[Entry]]:
+        after = ""
+        while page := self._ledger.entries(None, after, PAGE):
+            yield page
+            after = page[-1].id
+
+    def _entries_of(self, ids: Sequence[str], head: int) -> Iterator[Sequence[Entry]]:
+        """The entries of some ids that are there; the others are dropped."""
+        for start in range(0, len(ids), PAGE):
+            some = ids[start : start + PAGE]
+            page = self._ledger.entries_of(some)
+            for gone in set(some) - {entry.id for entry in page}:
+                self._index.drop_entry(gone, head)
+            yield page
+
+    def _vectors(self, texts: dict[str, list[str]]) -> dict[str, Vectors]:
+        """Vectors by owner: those that are stored where they fit, else made and remembered."""
+        stored = self._ledger.vectors_of(texts, self._embedder.name)
+        found: dict[str, Vectors] = {}
+        for owner, cued in texts.items():
+            rows = stored.get(owner)
+            if rows is None or len(rows) != len(cued):
+                rows = self._embed(cued)
+                self._made.append((owner, rows))
+            found[owner] = rows if len(rows) else self._none()
+        return found
+
+    def _embed(self, texts: Iterable[str]) -> Vectors:
+        asked = list(texts)
+        return self._embedder.embed(asked) if asked else self._none()
+
+    def _none(self) -> Vectors:
+        return np.empty((0, self._embedder.dimensions), np.float32)
