@@ -1,0 +1,1 @@
+"""Training of assistants: `python -m guards.engine.training --help`. PEFT and transformers, no vLLM."""

@@ -1,0 +1,136 @@
+"""From rows to an assistant: hold rows out, train the parts, sweep strengths, choose one, write folder and card."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from guards.engine import fingerprint
+from guards.engine.card import Card
+from guards.engine.contract import Arming
+from guards.engine.training import auxiliary, measure, objectives, publish
+from guards.engine.training.decode import Served
+from guards.engine.training.encode import Encoded, encode
+from guards.engine.training.loop import Progress
+from guards.engine.training.measure import Swept
+from guards.engine.training.plan import Plan
+from guards.engine.training.rows import Row, digest, hold_out
+from guards.engine.training.train import device, train_parts
+
+HELD_OUT = 0.2
+MOST_HELD_OUT = 20  # rows a side: a sweep generates an answer to each at every strength
+ANSWER_TOKENS = 64  # of an answer while strengths are swept
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All rows of a training. paraphrases: other ways to ask the forget questions. perturbed: wrong answers to them.
+
+    reference: questions whose subject the model never learned; its recall there is the level to fall to.
+    """
+
+    forget: Sequence[Row] = field(repr=False)
+    retain: Sequence[Row] = field(repr=False)
+    paraphrases: Sequence[Row] = field(default=(), repr=False)
+    perturbed: Sequence[Row] = field(default=(), repr=False)
+    reference: Sequence[Row] = field(default=(), repr=False)
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 by name, of what is not empty."""
+        sides = ("forget", "retain", "paraphrases", "perturbed", "reference")
+        return {name: digest(getattr(self, name)) for name in sides if getattr(self, name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """Where progress goes: each step, each strength that was swept, and what begins."""
+
+    step: Callable[[Progress], None]
+    swept: Callable[[float], None]
+    begins: Callable[[str], None]
+
+
+def train_assistant(
+    name: str, plan: Plan, base: Path, material: Material, root: Path, work: Path, says: Says, small: Path | None = None
+) -> tuple[Card, Path]:
+    """Train, choose and write the next version of assistant `name` under `root`; return its card and folder.
+
+    work: checkpoints of stages, from which an interrupted call goes on. small: the model that parts are made of; None
+    is the first layers of the base.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    identity = fingerprint.of(base)
+    part_identity = fingerprint.of(small) if small else identity
+    # Paraphrases are held out where there are any: a strength must hold for questions the parts were not trained on.
+    reworded, forget_out = hold_out(material.paraphrases, HELD_OUT, plan.seed, MOST_HELD_OUT)
+    retain, retain_out = hold_out(material.retain, HELD_OUT, plan.seed, MOST_HELD_OUT)
+    streams = objectives.streams_of([*material.forget, *reworded], material.perturbed, retain)
+    says.begins("loading")
+    model, losses = train_parts(plan, small or base, part_identity, tokenizer, streams, work, says.step)
+    says.begins("measuring")
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    whole = auxiliary.load(base).to(device())
+    served = Served.wearing(whole, model, plan.trained.roles, pad, tokenizer.eos_token_id)
+    encoded = [
+        [encode(tokenizer, row, plan.max_tokens) for row in rows]
+        for rows in (forget_out or material.forget, retain_out or material.retain, material.reference)
+    ]
+    drafted = _draft_card(name, publish.next_version(root, name), plan, identity, material)
+    swept, level = _swept(drafted, plan, served, tokenizer, encoded, says)
+    chosen = measure.choose(swept, plan.keep, level)
+    card = replace(
+        drafted,
+        strength=chosen.strength,
+        settings=drafted.settings | {"level": level, "losses": {role: round(loss, 4) for role, loss in losses.items()}},
+        metrics={"before": _sides(swept[0]), "after": _sides(chosen)},
+        sweep=[row.as_json() for row in swept],
+    )
+    with publish.folder_of(root, name) as folder:
+        if small is None:
+            publish.write_adapter(model, card.parts, base.name, folder)
+        else:
+            publish.write_checkpoints(small, model, card.parts, plan, folder)
+        card.write(folder)
+    return card, root / name / str(card.version)
+
+
+def _draft_card(name: str, version: int, plan: Plan, base: str, material: Material) -> Card:
+    settings: dict[str, Any] = asdict(plan) | {"weights": asdict(plan.weights), "rule": measure.RULE}
+    settings["row_counts"] = {side: len(getattr(material, side)) for side in material.hashes()}
+    return Card(
+        name=name,
+        version=version,
+        objective=plan.objective,
+        kind="layers" if plan.layers else "checkpoint",
+        base=base,
+        parts=plan.trained.parts,
+        strength=max(plan.strengths),
+        max_strength=max(plan.strengths),
+        combine=plan.combine,
+        k=plan.k,
+        filter_rate=plan.filter_rate,
+        layers=plan.layers,
+        rank=plan.rank if plan.layers else None,
+        hashes=material.hashes(),
+        settings=settings,
+    )
+
+
+def _swept(
+    card: Card, plan: Plan, served: Served, tokenizer: Any, encoded: Sequence[Sequence[Encoded]], says: Says
+) -> tuple[list[Swept], float | None]:
+    """The sweep, strength 0 first, and the level of the reference rows where there are any."""
+    forget, retain, reference = encoded
+    armings: list[tuple[float, Arming | None]] = [(0.0, None)]
+    armings += [(strength, card.arming(strength, served.roles)) for strength in sorted(plan.strengths)]
+    swept = measure.sweep(served, tokenizer, forget, retain, armings, ANSWER_TOKENS, says.swept)
+    if not reference:
+        return swept, None
+    answers = served.answers([row.ids[: row.prompt] for row in reference], None, ANSWER_TOKENS)
+    return swept, measure.mean_recall(tokenizer, reference, answers)
+
+
+def _sides(row: Swept) -> Mapping[str, Mapping[str, float]]:
+    return {"forget": row.forget.as_json(), "retain": row.retain.as_json()}
