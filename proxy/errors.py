@@ -8,6 +8,7 @@ RequestError
 ├── Conflicting       409  it exists already
 ├── TooLarge          413  the body is larger than the limit
 ├── UpstreamFailed    502  the engine answered wrongly or not at all
+│   └── ModelGone     502  the engine lost a model, or an adapter, that it had
 ├── UpstreamSlow      504  the engine did not answer in time
 ├── GuardUnavailable  503  a guard could not decide; nothing passes
 └── EngineError       4xx  the engine refused the request; its status and message
@@ -22,6 +23,9 @@ import orjson
 from aiohttp import web
 
 TOO_MANY_REQUESTS = 429
+
+PROMPTS = frozenset(("messages", "prompt", "input", "instructions", "system"))
+"""Fields in which the proxy's own note may stand."""
 
 
 class RequestError(Exception):
@@ -44,10 +48,17 @@ class RequestError(Exception):
         """The JSON body of the reply."""
         return error_body(self.message, self.type, self.param, self.reply_code)
 
-    def response(self) -> web.Response:
-        """The whole reply."""
+    @property
+    def reply_status(self) -> int:
+        """The status of the reply."""
+        return self.status
+
+    def response(self, body: bytes | None = None) -> web.Response:
+        """The whole reply; `body` where another shape than OpenAI's is expected."""
         headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s else {}
-        return web.Response(body=self.body(), status=self.status, content_type="application/json", headers=headers)
+        return web.Response(
+            body=body or self.body(), status=self.reply_status, content_type="application/json", headers=headers
+        )
 
 
 class BadRequest(RequestError):
@@ -91,6 +102,10 @@ class UpstreamFailed(RequestError):
     code = "upstream_failed"
 
 
+class ModelGone(UpstreamFailed):
+    """The engine's 404: it was started anew, or somebody took the model away."""
+
+
 class UpstreamSlow(RequestError):
     status = 504
     type = "upstream_error"
@@ -123,12 +138,11 @@ class EngineError(RequestError):
     def speaks_of(self, body: Mapping[str, Any]) -> bool:
         """True when it names a setting that the client sent, and not the prompt; or asks to come again later."""
         name = (self.param or "").removeprefix("body.").split(".", 1)[0]
-        return (name in body and name not in ("messages", "prompt")) or self.engine_status == TOO_MANY_REQUESTS
+        return (name in body and name not in PROMPTS) or self.engine_status == TOO_MANY_REQUESTS
 
-    def response(self) -> web.Response:
-        response = super().response()
-        response.set_status(self.engine_status)
-        return response
+    @property
+    def reply_status(self) -> int:
+        return self.engine_status
 
 
 class ClientLeft(Exception):

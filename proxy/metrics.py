@@ -26,6 +26,17 @@ class Metrics:
         self.escalations = Counter(
             "lethe_escalations_total", "Plans moved up a rung by the output filter", ("to",), registry=r
         )
+        self.offsets_lacked = Counter(
+            "lethe_offsets_lacked_total",
+            "Ladders that began one rung up because an offset could not be armed: not loaded when the request was "
+            "decided, or lost before it was sent",
+            ("when",),
+            registry=r,
+        )
+        self.canary_failures = Counter(
+            "lethe_canary_failures_total", "Proofs of the engine's offsets that failed", registry=r
+        )
+        self.assistants = Gauge("lethe_assistants", "Assistants that the engine was seen to subtract", registry=r)
         self.cuts = Counter("lethe_cuts_total", "Choices cut after something was shown", registry=r)
         self.upstream_errors = Counter("lethe_upstream_errors_total", "Failures of the engine", ("kind",), registry=r)
         self.in_flight = Gauge("lethe_requests_in_flight", "Requests being answered", registry=r)

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,30 +12,43 @@ import aiohttp
 import orjson
 
 from proxy.config import Upstream
-from proxy.errors import BadRequest, EngineError, RequestError, UpstreamFailed, UpstreamSlow
+from proxy.errors import BadRequest, EngineError, ModelGone, RequestError, UpstreamFailed, UpstreamSlow
 from proxy.metrics import Metrics
 
 MAX_ERROR_BYTES = 64 * 1024  # an error of the engine is a sentence; more is not read
 LARGE_BODY = 1024**2  # beyond, aiohttp is to send it in pieces between which the loop does other work
 IDLE_CONNECTION_S = 3.0  # vLLM closes idle connections after 5 s: one that is about to be closed must not be used
 TRACE_HEADERS = ("traceparent", "tracestate")
+ADAPTER_PREFIX = "lethe:"
+"""Begins the engine's name of every adapter that the proxy loads. Such a model is no client's to ask for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model of the engine."""
+    """A model of the engine. `parent` is the base of one that is an adapter of the operator's own."""
 
     name: str
     max_model_len: int | None
+    parent: str | None = None
 
 
 @dataclass(slots=True)
 class EngineView:
-    """What the last look at the engine showed. `problem` is None while it is well."""
+    """What the last look at the engine showed. `problem` is None while it is well.
+
+    `adapters` are those that the proxy loaded, by the engine's names. `asked_at` is when the look began (monotonic).
+    """
 
     models: Mapping[str, ServedModel]
     problem: str | None = "the engine has not answered yet"
     seen_at: float = 0.0
+    adapters: frozenset[str] = frozenset()
+    asked_at: float = 0.0
+
+    @property
+    def base(self) -> str | None:
+        """The name under which the engine answers; None before it was seen."""
+        return next((model.name for model in self.models.values() if model.parent is None), None)
 
 
 class UpstreamClient:
@@ -57,6 +70,10 @@ class UpstreamClient:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self.view = EngineView({})
+        self.lives = 0
+        """How often the engine was found well after it had not been: each time it may be another process."""
+        self.on_look: Callable[[], None] = lambda: None
+        """Called after each look."""
 
     async def close(self) -> None:
         await self._session.close()
@@ -95,8 +112,28 @@ class UpstreamClient:
             return None
         return count if isinstance(count, int) else None
 
+    async def ask(self, path: str, body: dict[str, Any]) -> Any:
+        """A whole JSON answer to a request of the proxy's own; None for an answer that is no JSON. Raises as `post`."""
+        async with self.post(path, body, {}) as response:
+            raw = await response.read()
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return None
+
+    async def load_adapter(self, name: str, folder: str) -> None:
+        """Loads an adapter from a folder that the engine can read, if it has none of this name. Raises as `post`."""
+        await self.look()
+        if name not in self.view.adapters:
+            await self.ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
+
+    async def unload_adapter(self, name: str) -> None:
+        """Requests under way keep it; new ones do not find it. Raises as `post`."""
+        await self.ask("/v1/unload_lora_adapter", {"lora_name": name})
+
     async def look(self) -> None:
         """Reads the engine's health and models into `view`."""
+        asked_at = time.monotonic()
         timeout = aiohttp.ClientTimeout(total=self._settings.connect_timeout_s)
         try:
             async with self._session.get(f"{self._base}/health", timeout=timeout) as health:
@@ -104,13 +141,24 @@ class UpstreamClient:
                     raise aiohttp.ClientError(f"status {health.status}")  # noqa: TRY301 - one place says what failed
             async with self._session.get(f"{self._base}/v1/models", timeout=timeout) as listing:
                 cards = orjson.loads(await listing.read())["data"]
-                models = {card["id"]: ServedModel(card["id"], _length(card.get("max_model_len"))) for card in cards}
+                names = [str(card["id"]) for card in cards]
+                models = {
+                    name: ServedModel(name, _length(card.get("max_model_len")), card.get("parent"))
+                    for name, card in zip(names, cards, strict=True)
+                    if not name.startswith(ADAPTER_PREFIX)
+                }
         except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError, AttributeError) as error:
             self.view = EngineView(
-                self.view.models, f"the engine does not answer ({type(error).__name__})", time.time()
+                self.view.models,
+                f"the engine does not answer ({type(error).__name__})",
+                time.time(),
+                asked_at=asked_at,
             )
         else:
-            self.view = EngineView(models, None, time.time())
+            self.lives += self.view.problem is not None
+            adapters = frozenset(name for name in names if name.startswith(ADAPTER_PREFIX))
+            self.view = EngineView(models, None, time.time(), adapters, asked_at)
+        self.on_look()
 
     async def watch(self) -> None:
         """Looks at the engine for ever."""
@@ -129,6 +177,8 @@ class UpstreamClient:
             raw += block
         if not 400 <= response.status < 500 or response.status in (401, 403, 404, 405):
             self._metrics.upstream_errors.labels("status").inc()
+            if response.status == 404:
+                return ModelGone("the engine does not have the model that was asked for")
             return UpstreamFailed(f"the engine answered with status {response.status}")
         try:
             said = orjson.loads(raw)

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.composite import Composite
 from tests.fakes.vllm_shapes import (
     MAX_MODEL_LEN,
     MODEL,
@@ -69,6 +70,9 @@ class FakeVllm:
         self.tokenizing: asyncio.Event | None = None
         """What /tokenize waits for."""
         self.healthy = True
+        self.composite = Composite()
+        self.probes: list[Seen] = []
+        """The requests of canaries; they are not among `seen`."""
         self.url = ""
         self._default = Script((Say("Hello"), Say(" there"), Say(".")))
         self._scripts: deque[Script] = deque()
@@ -90,6 +94,8 @@ class FakeVllm:
         app.router.add_get("/health", fake._health)
         app.router.add_get("/v1/models", fake._models)
         app.router.add_post("/tokenize", fake._tokenize)
+        app.router.add_post("/v1/load_lora_adapter", fake._load)
+        app.router.add_post("/v1/unload_lora_adapter", fake._unload)
         app.router.add_post("/v1/chat/completions", fake._generate)
         app.router.add_post("/v1/completions", fake._generate)
         app.router.add_route("*", "/{elsewhere:.*}", _not_found)
@@ -110,7 +116,29 @@ class FakeVllm:
 
     async def _models(self, _: web.Request) -> web.Response:
         card = {"id": MODEL, "object": "model", "created": 1, "owned_by": "vllm", "max_model_len": MAX_MODEL_LEN}
-        return web.json_response({"object": "list", "data": [card]})
+        worn = [
+            {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": folder, "parent": MODEL}
+            for name, folder in self.composite.adapters.items()
+        ]
+        return web.json_response({"object": "list", "data": [card, *worn]})
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name, composite = body["lora_name"], self.composite
+        if composite.refuses is not None:
+            return _error(500, composite.refuses, "InternalServerError", None)
+        if name in composite.adapters:
+            return _error(400, f"The lora adapter '{name}' has already been loaded.", "InvalidUserInput", None)
+        composite.adapters[name] = body["lora_path"]
+        composite.loads.append(name)
+        return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        name = (await request.json())["lora_name"]
+        if self.composite.adapters.pop(name, None) is None:
+            return _error(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError", None)
+        self.composite.unloads.append(name)
+        return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         seen = await _seen(request)
@@ -125,6 +153,9 @@ class FakeVllm:
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         seen = await _seen(request)
+        if seen.body.get("return_tokens_as_token_ids"):
+            self.probes.append(seen)
+            return self._first_token(seen.body)
         self.seen.append(seen)
         self.arrived.set()
         script = self._scripts.popleft() if self._scripts else self._default
@@ -141,7 +172,7 @@ class FakeVllm:
             return web.Response(
                 status=script.status, body=script.body, headers={"Content-Type": "application/json", **script.headers}
             )
-        problem = _problem(seen.raw)
+        problem = _problem(seen.raw, self.composite)
         if problem is not None:
             return problem
         shape = Shape(chat=seen.path.endswith("chat/completions"), body=seen.body)
@@ -150,6 +181,11 @@ class FakeVllm:
         return await self._whole(request, shape, script)
 
     # -- answers
+
+    def _first_token(self, body: dict[str, Any]) -> web.Response:
+        tops = {f"token_id:{token}": value for token, value in self.composite.logprobs(body).items()}
+        choice = {"index": 0, "text": "x", "logprobs": {"top_logprobs": [tops]}, "finish_reason": "length"}
+        return web.json_response({"id": "cmpl-1", "object": "text_completion", "created": 1, "choices": [choice]})
 
     async def _stream(self, request: web.Request, shape: Shape, script: Script) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", **script.headers})
@@ -218,10 +254,10 @@ async def _seen(request: web.Request) -> Seen:
     return Seen(request.path, dict(request.headers), await request.read())
 
 
-def _problem(raw: bytes) -> web.Response | None:
+def _problem(raw: bytes, composite: Composite) -> web.Response | None:
     """What vLLM says to a few requests that are wrong."""
     body = json.loads(raw)
-    if body["model"] != MODEL:
+    if body["model"] != MODEL and body["model"] not in composite.adapters:
         message = f"The model `{body['model']}` does not exist. Valid aliases: {MODEL}."
         return _error(404, message, "NotFoundError", "model")
     temperature = body.get("temperature", 1.0)

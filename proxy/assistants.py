@@ -1,0 +1,258 @@
+"""The life of assistants: kept in the registry, loaded into the engine, proven, swapped, taken out.
+
+    registered ── engine begins a life ──► loaded ── canary ──► lent ── another version ──► drained ──► unloaded
+
+Rules
+1. After each start of the engine all that is registered is loaded and proven again, before the server is ready.
+2. What was answered to a caller is durable: the registry is written before the swap is seen.
+3. One change at a time; reads (`proxy.offsets`) never wait.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from guards.engine.card import ADAPTER, Card
+from proxy.assistant_files import NotUsable, opened
+from proxy.assistant_registry import Registered, Registry, RegistryDamaged, Version
+from proxy.canary import Canary, CanaryDead
+from proxy.errors import BadRequest, NotFound, RequestError, UpstreamFailed
+from proxy.metrics import Metrics
+from proxy.offsets import Offsets, Ready
+from proxy.upstream import ADAPTER_PREFIX, UpstreamClient
+
+RETRY_S = 5.0  # between two proofs of one life of the engine
+
+_log = structlog.get_logger("lethe.assistants")
+
+
+class Assistants:
+    """See the head of this file. Use it inside `watched`."""
+
+    def __init__(self, offsets: Offsets, state: Path, upstream: UpstreamClient, metrics: Metrics) -> None:
+        self._offsets = offsets
+        self._folder = state / "assistants"
+        self._registry = Registry(state)
+        self._upstream = upstream
+        self._metrics = metrics
+        self._salt = secrets.token_hex(16)  # the canary's own partition of the engine's caches
+        self._registered: dict[str, Registered] = {}
+        self._problems: dict[str, str] = {}
+        self._tried = (0, 0.0)
+        self._changing = asyncio.Lock()
+        self._wake = asyncio.Event()
+        upstream.on_look = self._looked
+
+    def listing(self) -> list[dict[str, Any]]:
+        """All assistants for an admin."""
+        return [self._row(one) for _, one in sorted(self._registered.items())]
+
+    # -- changes
+
+    async def load(self, folder: Path) -> dict[str, Any]:
+        """Loads a version and uses it from now on. `folder`: a path, or NAME/VERSION below the state folder's.
+
+        Raises BadRequest for one that does not fit, UpstreamFailed when the engine does not take it.
+        """
+        async with self._changing:
+            card, version = await self._opened(folder if folder.is_absolute() else self._folder / folder, None)
+            before = self._registered.get(card.name, Registered(card.name))
+            known = before.versions.get(card.version)
+            if known is not None and known.digest != version.digest:
+                raise BadRequest(
+                    f"version {card.version} of '{card.name}' was loaded before with other weights: a version never "
+                    "changes; give the new one a number of its own",
+                    param="folder",
+                )
+            return await self._use(before, card, version)
+
+    async def activate(self, name: str, number: int | None) -> dict[str, Any]:
+        """Uses another version that was loaded before; None: the one that was in use before this. Raises as `load`."""
+        async with self._changing:
+            one = self._known(name)
+            wanted = one.former if number is None else number
+            if wanted is None or wanted not in one.versions:
+                have = ", ".join(map(str, sorted(one.versions)))
+                raise NotFound(f"there is no such version of '{name}'; loaded before: {have}", param="version")
+            card, version = await self._opened(one.versions[wanted].folder, one.versions[wanted].digest)
+            return await self._use(one, card, version)
+
+    async def unload(self, name: str) -> None:
+        """Forgets an assistant; its folders stay. Raises NotFound."""
+        async with self._changing:
+            self._known(name)
+            rest = {key: one for key, one in self._registered.items() if key != name}
+            await asyncio.to_thread(self._registry.write, rest)
+            self._registered = rest
+            self._problems.pop(name, None)
+            self._lend(name, None)
+        _log.info("assistant_unloaded", assistant=name)
+
+    # -- following the engine
+
+    async def start(self) -> None:
+        """Reads the registry. Raises RegistryDamaged."""
+        self._registered = await asyncio.to_thread(self._registry.read)
+
+    async def watch(self) -> None:
+        """Proves each life of the engine, follows the registry, takes out what has drained. For ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            async with self._changing:
+                await self._follow()
+                if self._offsets.slots.names and not self._offsets.proven and self._upstream.view.problem is None:
+                    await self._prove()
+                for adapter in self._offsets.drained():
+                    await self._take_out(adapter)
+
+    def _looked(self) -> None:
+        """After each look at the engine. An adapter that is gone tells of another life, too."""
+        if self._offsets.lost(self._upstream.view):
+            self._offsets.unproven = "the engine lost an assistant"
+        self._wake.set()
+
+    async def _follow(self) -> None:
+        """Takes over what another process of this server wrote."""
+        if not await asyncio.to_thread(self._registry.changed):
+            return
+        try:
+            self._registered = await asyncio.to_thread(self._registry.read)
+        except RegistryDamaged as error:
+            _log.error("assistants_unreadable", problem=str(error))
+            return
+        self._offsets.unproven, self._tried = "the assistants changed", (0, 0.0)
+
+    async def _prove(self) -> None:
+        """Proves every slot, then loads and proves what is registered. An assistant that fails is left out."""
+        now, life = time.monotonic(), self._upstream.lives
+        tried_life, tried_at = self._tried
+        if tried_life == life and now - tried_at < RETRY_S:
+            return
+        self._tried = life, now
+        canary = self._canary()
+        try:
+            for name in self._offsets.slots.names:
+                await canary.prove(name)
+        except CanaryDead as error:
+            if self._offsets.unproven != str(error):
+                _log.error("canary_dead", problem=str(error))
+            self._offsets.unproven = str(error)
+            self._metrics.canary_failures.inc()
+            return
+        ready: dict[str, Ready] = {}
+        problems: dict[str, str] = {}
+        for name, one in self._registered.items():
+            version = one.versions[one.active]
+            try:
+                card, _ = await self._opened(version.folder, version.digest)
+                ready[name] = await self._loaded(card, version, canary)
+            except (RequestError, CanaryDead) as error:
+                problems[name] = str(error)
+                _log.error("assistant_not_loaded", assistant=name, version=one.active, problem=str(error))
+        self._offsets.begin(life, ready)  # if the engine began another life meanwhile, this one counts for nothing
+        self._problems = problems
+        self._metrics.assistants.set(len(self._offsets))
+        _log.info("offsets_proven", slots=len(self._offsets.slots.names), assistants=sorted(ready))
+
+    async def _take_out(self, adapter: str) -> None:
+        try:
+            await self._upstream.unload_adapter(adapter)
+        except RequestError as error:  # it went with the engine
+            _log.warning("adapter_not_unloaded", adapter=adapter, fault=type(error).__name__)
+
+    # -- inside
+
+    async def _use(self, before: Registered, card: Card, version: Version) -> dict[str, Any]:
+        if not self._offsets.proven:
+            raise UpstreamFailed(self._offsets.problem or "the engine is not ready", retry_after_s=int(RETRY_S))
+        try:
+            ready = await self._loaded(card, version, self._canary())
+        except CanaryDead as error:
+            raise UpstreamFailed(f"the engine does not subtract it: {error}") from error
+        after = before.using(version)
+        registered = {**self._registered, card.name: after}
+        await asyncio.to_thread(self._registry.write, registered)
+        self._registered = registered
+        self._problems.pop(card.name, None)
+        self._lend(card.name, ready)
+        _log.info("assistant_in_use", assistant=card.name, version=card.version, objective=card.objective)
+        return self._row(after)
+
+    async def _loaded(self, card: Card, version: Version, canary: Canary) -> Ready:
+        """Puts a version into the engine and proves it. Raises RequestError or CanaryDead."""
+        adapter = None
+        if card.kind == "layers":
+            adapter = f"{ADAPTER_PREFIX}{card.name}@{card.version}:{version.digest[:12]}"
+            self._offsets.keep(adapter)
+            await self._upstream.load_adapter(adapter, str(version.folder / ADAPTER))
+        try:
+            for part in card.parts:
+                await canary.prove(self._offsets.slots.names[part.slot], adapter)
+        except CanaryDead:
+            if adapter is not None:
+                self._offsets.drop(adapter)
+                self._wake.set()
+            raise
+        return Ready(card, adapter)
+
+    def _lend(self, name: str, ready: Ready | None) -> None:
+        self._offsets.swap(name, ready)
+        self._metrics.assistants.set(len(self._offsets))
+        self._wake.set()
+
+    async def _opened(self, folder: Path, digest: str | None) -> tuple[Card, Version]:
+        try:
+            return await asyncio.to_thread(opened, folder, self._offsets.slots, digest)
+        except NotUsable as error:
+            raise BadRequest(str(error), param="folder") from error
+
+    def _canary(self) -> Canary:
+        async def ask(body: dict[str, Any]) -> Any:
+            return await self._upstream.ask("/v1/completions", body)
+
+        return Canary(ask, self._upstream.view.base or "", self._salt)
+
+    def _known(self, name: str) -> Registered:
+        found = self._registered.get(name)
+        if found is None:
+            raise NotFound(f"there is no assistant '{name}'")
+        return found
+
+    def _row(self, one: Registered) -> dict[str, Any]:
+        ready = self._offsets.ready(one.name)
+        problem = (
+            self._problems.get(one.name) or self._offsets.problem or "the engine has no slots (engine.auxiliaries)"
+        )
+        row = {
+            "name": one.name,
+            "version": one.active,
+            "former": one.former,
+            "versions": sorted(one.versions),
+            "folder": str(one.versions[one.active].folder),
+            "loaded": ready is not None,
+            "problem": None if ready else problem,
+            "in_flight": self._offsets.in_use(ready.adapter) if ready else 0,
+        }
+        shown = ("objective", "kind", "combine", "strength", "max_strength")
+        return row | {name: getattr(ready.card, name) if ready else None for name in shown}
+
+
+@asynccontextmanager
+async def watched(assistants: Assistants) -> AsyncIterator[None]:
+    """Follows the engine as long as the block runs. Raises RegistryDamaged."""
+    await assistants.start()
+    task = asyncio.create_task(assistants.watch(), name="assistants")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
