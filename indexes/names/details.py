@@ -11,11 +11,12 @@ import re
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from zlib import crc32
 
 from indexes.names.found import Marks, detail_of, own_details, significant
+from indexes.names.slips import SLIP_LENGTH, one_slip_away
 from indexes.names.sound import readings, skeletons
 from indexes.words import Word, words_of
 
@@ -34,6 +35,7 @@ class Held:
 
     start: int
     end: int
+    text: str = field(repr=False)
     key: int
     sounds: tuple[int, ...]
     own: bool
@@ -75,7 +77,14 @@ def held_in(text: str, words: Sequence[Word]) -> tuple[Held, ...]:
     starts = {start for start, _ in own}
     inside = {place for start, end in own for place in range(start + 1, min(end, start + 64))}
     return tuple(
-        Held(word.start, word.end, _hash(detail), _sounds(word.text), word.start in starts or word.start in inside)
+        Held(
+            word.start,
+            word.end,
+            detail,
+            _hash(detail),
+            _sounds(word.text),
+            word.start in starts or word.start in inside,
+        )
         for word in words
         if (detail := detail_of(word.text)) is not None
     )
@@ -90,19 +99,40 @@ def counted(held: Iterable[Held], around: Iterable[Held], entry: bytes) -> Count
     spelt, spoken, other = numbers[1 : 2 * count + 1 : 2], numbers[2 : 2 * count + 1 : 2], numbers[2 * count + 1 :]
     keys: set[int] = set()
     sounds: set[int] = set()
+    held = tuple(held)
     for word in held:
         keys.add(word.key)
         sounds.update(word.sounds)
     instead = {
-        word.key
+        word.key: word
         for word in around
         if word.own
         and word.key not in spelt
         and word.key not in other
         and not any(sound in spoken for sound in word.sounds)
     }
-    found = sum(key in keys or (sound != 0 and sound in sounds) for key, sound in zip(spelt, spoken, strict=True))
-    return Counts(found, count - found, len(instead))
+    missing = {
+        key for key, sound in zip(spelt, spoken, strict=True) if key not in keys and (sound == 0 or sound not in sounds)
+    }
+    if missing:
+        missing -= _misspelt(held, missing)
+        for key in [key for key, word in instead.items() if _misspelt((word,), spelt)]:
+            del instead[key]
+    return Counts(count - len(missing), len(missing), len(instead))
+
+
+def _misspelt(held: Iterable[Held], details: Iterable[int]) -> set[int]:
+    """Those of the details from which one of a text's own words differs by a slip."""
+    wanted = set(details)
+    return {key for word in held if word.own and word.key not in wanted for key in wanted & _slipped(word.text)}
+
+
+@lru_cache(512)
+def _slipped(word: str) -> frozenset[int]:
+    """Hashes of the words that one slip makes of a word, or that it may have been."""
+    if len(word) < SLIP_LENGTH or not (word.isascii() and word.isalpha()):
+        return frozenset()
+    return frozenset(map(_hash_once, one_slip_away(word)))
 
 
 def ranges(held: Sequence[Held], spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -122,9 +152,11 @@ def sentences_around(text: str, spans: Iterable[tuple[int, int]]) -> list[tuple[
     return wide
 
 
-@lru_cache(65536)
-def _hash(word: str) -> int:
+def _hash_once(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"))
+
+
+_hash = lru_cache(65536)(_hash_once)
 
 
 @lru_cache(65536)

@@ -13,10 +13,12 @@ Append-only, one writer; readers need no lock. Which slots a reader sees is the 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from indexes.names.common import FUNCTION_WORDS, NICKNAMES, PARTICLES
 from indexes.names.found import significant
+from indexes.names.slips import SLIP_LENGTH, one_slip, slips_between
 from indexes.names.sound import likeness, readings, skeletons, writes_few_vowels
 from indexes.words import Word
 
@@ -24,8 +26,9 @@ MAX_WORDS = 6  # significant words of a name that are compared
 MAX_READINGS = 4  # skeletons by which one reading of a word of a text is looked up
 MAX_FORMS = 24  # and of all its readings together
 MAX_CANDIDATES = 64  # names compared letter by letter for one pair of words
-TYPO_LENGTH = 5  # letters of a name's word from which one may be wrong
-GARBLED_LENGTH = 6  # letters of a word that may have more than one slip, beside a word of the name that has none
+GARBLED_LENGTH = 6  # letters of a name's word that may have more than one slip, beside a word of the name that has none
+GARBLED_SLIPS = 2
+GARBLED = 0.8  # likeness of such a word
 REACH = 2  # a pair's second word is one of this many significant words after the first: a middle name may stand between
 LIKE_EACH = 0.55  # likeness that each of two words must have to be taken for a name's
 LIKE = 0.72  # and both together, where their skeletons have LONG letters or more
@@ -129,11 +132,11 @@ class NameTable:
         letters = readings(word.text)
         for form in letters:
             forms |= dict.fromkeys((form, skeleton) for skeleton in skeletons(form)[:MAX_READINGS])
-        if word.text.isascii() and word.text not in self._vocabulary and len(word.text) >= TYPO_LENGTH - 1:
+        if word.text.isascii() and word.text not in self._vocabulary and len(word.text) >= SLIP_LENGTH - 1:
             typo = frozenset(self._near(word.text))
             misspelt = {(near, skeletons(near)[0]): None for near in typo if skeletons(near)}
             forms = misspelt | forms
-            if len(word.text) >= GARBLED_LENGTH:
+            if len(word.text) >= SLIP_LENGTH:
                 forms[word.text, _initial(word.text)] = None
         return _Heard(word.text, word.start, word.end, tuple(forms)[:MAX_FORMS], writes_few_vowels(word.text), typo)
 
@@ -154,7 +157,7 @@ class NameTable:
                         yield hit
 
     def _learn(self, word: str) -> None:
-        if word in self._vocabulary or len(word) < TYPO_LENGTH:
+        if word in self._vocabulary or len(word) < SLIP_LENGTH:
             return
         self._vocabulary.add(word)
         for form in (word, *_deletions(word)):
@@ -198,7 +201,14 @@ def _like(heard: _Heard, letters: str, word: str) -> float:
         return 0.9 if letters == word else 0.0
     if NICKNAMES.get(letters) == word:
         return 0.9
-    return likeness(letters, word, heard.few_vowels)
+    like = likeness(letters, word, heard.few_vowels)
+    return max(like, GARBLED) if _garbled(heard.text, word) else like
+
+
+@lru_cache(4096)
+def _garbled(text: str, word: str) -> bool:
+    long = len(word) >= GARBLED_LENGTH and len(text) >= SLIP_LENGTH and text[0] == word[0]
+    return long and slips_between(text, word, GARBLED_SLIPS) <= GARBLED_SLIPS
 
 
 def _weight(word: str) -> float:
@@ -241,20 +251,6 @@ def _key(a: str, b: str) -> str:
 
 def _deletions(word: str) -> Iterator[str]:
     yield from (word[:i] + word[i + 1 :] for i in range(len(word)))
-
-
-def one_slip(a: str, b: str) -> bool:
-    """True when two words differ by one letter left out, added, changed, or by two neighbours swapped."""
-    if abs(len(a) - len(b)) > 1:
-        return False
-    start = 0
-    while start < min(len(a), len(b)) and a[start] == b[start]:
-        start += 1
-    a, b = a[start:], b[start:]
-    if len(a) == len(b):
-        return a[1:] == b[1:] or (len(a) > 1 and a[0] == b[1] and a[1] == b[0] and a[2:] == b[2:])
-    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
-    return longer[1:] == shorter
 
 
 def _joined(words: Iterable[Word]) -> Iterator[Word]:

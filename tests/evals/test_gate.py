@@ -109,9 +109,19 @@ def tofu() -> GateUnderTest:
     return gate
 
 
-def share(gate: GateUnderTest, texts: Sequence[str], *, expected: bool) -> float:
-    outcome = gate.measure("set", texts, expected=expected)
-    return outcome.flagged / outcome.n
+def found(gate: GateUnderTest, texts: Sequence[str], promised: float) -> None:
+    """Fails when the share that is flagged contradicts the promise at 95 %.
+
+    A few rows cannot show a share, and one of them may lie on the other side of the threshold on another processor.
+    """
+    outcome = gate.measure("set", texts, expected=True)
+    assert interval(outcome.flagged, outcome.n)[1] >= promised, outcome.mistakes
+
+
+def passed(gate: GateUnderTest, texts: Sequence[str], promised: float = 0.005) -> None:
+    """Fails when the share of false alarms contradicts the promise at 95 %."""
+    outcome = gate.measure("set", texts, expected=False)
+    assert interval(outcome.flagged, outcome.n)[0] <= promised, outcome.mistakes
 
 
 def read(path: Path, field: str = "question", step: int = 1) -> list[str]:
@@ -120,26 +130,28 @@ def read(path: Path, field: str = "question", step: int = 1) -> list[str]:
 
 def test_paraphrases_are_found(tofu: GateUnderTest) -> None:
     path = TOFU / "forget05_perturbed.json"
-    assert share(tofu, read(path, "paraphrased_question", step=2), expected=True) >= 0.995
+    found(tofu, read(path, "paraphrased_question", step=2), 0.995)
 
 
 @pytest.mark.parametrize(
     ("language", "at_least"), [("fr", 0.97), ("ko", 0.95), ("ru", 0.85), ("ar", 0.85), ("hi", 0.85)]
 )
 def test_other_languages_are_found(tofu: GateUnderTest, language: str, at_least: float) -> None:
-    assert share(tofu, read(LANGUAGES / f"forget01_{language}.jsonl"), expected=True) >= at_least
-    retained = read(LANGUAGES / f"retain_perturbed_{language}.jsonl", step=8)
-    assert share(tofu, retained, expected=False) <= 0.005
+    found(tofu, read(LANGUAGES / f"forget01_{language}.jsonl"), at_least)
+    passed(tofu, read(LANGUAGES / f"retain_perturbed_{language}.jsonl", step=8))
 
 
 @pytest.mark.parametrize("family", families())
 def test_variants_are_found(tofu: GateUnderTest, family: str) -> None:
-    texts = read(TOFU / "forget05_perturbed.json", "paraphrased_question", step=10)
-    assert share(tofu, variants_of(texts, families()[family], 0), expected=True) >= 0.95  # of 20, one may be missed
+    misspelt = (
+        family == "typos"
+    )  # every row has other slips: that needs more rows than a change that is always the same
+    texts = read(TOFU / "forget05_perturbed.json", "paraphrased_question", step=2 if misspelt else 10)
+    found(tofu, variants_of(texts, families()[family], 0), 0.97)
 
 
 @pytest.mark.parametrize(
     ("file", "step"), [("retain_first80_authors.json", 7), ("real_authors.json", 1), ("world_facts.json", 1)]
 )
 def test_what_is_kept_passes(tofu: GateUnderTest, file: str, step: int) -> None:
-    assert share(tofu, read(TOFU / file, step=step), expected=False) <= 0.005
+    passed(tofu, read(TOFU / file, step=step))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from indexes.names.table import NameTable, one_slip
+from indexes.names.table import NameTable
 from indexes.words import words_of
 
 
@@ -73,12 +73,18 @@ def test_an_article_before_one_word_is_no_name_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "one"),
-    [("abilov", "ablov", True), ("abilov", "abliov", True), ("abilov", "abilow", True), ("abilov", "abilovic", False)],
+    ("text", "is_found"),
+    [
+        ("Elliot Partibk Benson", True),  # two slips beside two words without any
+        ("Roshni Rahnav", True),
+        ("Roshni Rivers", False),
+        ("Roshni Patel", False),
+        ("Rashida Rahnav", False),
+        ("Elliot Parsons", False),
+    ],
 )
-def test_one_slip(a: str, b: str, one: bool) -> None:
-    assert one_slip(a, b) is one
-    assert one_slip(b, a) is one
+def test_a_garbled_word_beside_a_right_one(text: str, is_found: bool) -> None:
+    assert bool(found(table("Elliot Patrick Benson", "Roshni Rahman"), text)) is is_found
 
 
 def test_the_cost_of_a_text_does_not_grow_with_the_number_of_names() -> None:
