@@ -60,8 +60,8 @@ def train_assistant(
     work: checkpoints of stages, from which an interrupted call goes on. small: the model that parts are made of; None
     is the first layers of the base.
     """
-    tokenizer = AutoTokenizer.from_pretrained(base)
     identity = fingerprint.of(base)
+    tokenizer = AutoTokenizer.from_pretrained(base)
     part_identity = fingerprint.of(small) if small else identity
     # Paraphrases are held out where there are any: a strength must hold for questions the parts were not trained on.
     reworded, forget_out = hold_out(material.paraphrases, HELD_OUT, plan.seed, MOST_HELD_OUT)
