@@ -13,12 +13,15 @@ from guards.engine import cache
 from indexes.embedder import Embedder, OnnxEmbedder
 from indexes.ledger.opening import open_ledger
 from indexes.ledger.records import LedgerError
-from proxy import admin_api, client_api
+from proxy import admin_api, assistants_api, client_api
+from proxy.assistant_files import Slots
+from proxy.assistants import Assistants, watched
 from proxy.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
 from proxy.metrics import Metrics
+from proxy.offsets import Offsets
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
@@ -48,7 +51,7 @@ async def running(
         _refuse_open_port(config, server)
         for listen, routes, name in (
             (config.listen, client_api.routes(), "listen"),
-            (config.admin, admin_api.routes(), "admin"),
+            (config.admin, [*admin_api.routes(), *assistants_api.routes()], "admin"),
         ):
             await stack.enter_async_context(_site(server, listen, routes, name))
         yield server
@@ -82,11 +85,16 @@ async def _assembled(
     stack.callback(meter.close)
     upstream = UpstreamClient(config.upstream, metrics)
     stack.push_async_callback(upstream.close)
+    # What `engine.model` names is what the engine serves, as far as this process knows.
+    slots = Slots(config.engine.slots, config.engine.max_lora_rank, config.engine.model)
+    offsets = Offsets(slots, upstream)
+    assistants = Assistants(offsets, config.state, upstream, metrics)
+    await stack.enter_async_context(watched(assistants))
     for name, work in (("engine-watch", upstream.watch()), ("expiry", _expire(catalogue))):
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_stop, task)
-    decider = Decider(catalogue, meter, metrics)
-    return Server(config, catalogue, decider, upstream, metrics, secrets.token_bytes(32))
+    decider = Decider(catalogue, meter, offsets, metrics)
+    return Server(config, catalogue, assistants, offsets, decider, upstream, metrics, secrets.token_bytes(32))
 
 
 @asynccontextmanager

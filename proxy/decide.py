@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -13,6 +13,7 @@ from indexes.generation import Generation
 from proxy.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
 from proxy.metrics import Metrics
+from proxy.offsets import Offsets
 from proxy.signals import Scans, SignalMeter
 
 _log = structlog.get_logger("lethe.decide")
@@ -29,9 +30,10 @@ class Subject:
 class Decider:
     """Decides what to do with the texts of a request under a generation of the index."""
 
-    def __init__(self, catalogue: Catalogue, meter: SignalMeter, metrics: Metrics) -> None:
+    def __init__(self, catalogue: Catalogue, meter: SignalMeter, offsets: Offsets, metrics: Metrics) -> None:
         self._catalogue = catalogue
         self._meter = meter
+        self._offsets = offsets
         self._metrics = metrics
 
     @property
@@ -40,12 +42,16 @@ class Decider:
         return self._catalogue.current
 
     async def signals(self, subject: Subject, generation: Generation) -> Signals:
-        """What in the texts is near an entry. Nothing is embedded while there is nothing to compare with."""
+        """What in the texts is near an entry, and what could be subtracted.
+
+        Nothing is embedded while there is nothing to compare with.
+        """
         if not generation.entry_count:
             return Signals()
         if subject.scans is None:
             subject.scans = await self._meter.scan(subject.texts)
-        return await self._meter.measure(subject.scans, generation)
+        measured = await self._meter.measure(subject.scans, generation)
+        return replace(measured, assistants=self._offsets.facts)
 
     async def decide(self, subject: Subject, generation: Generation, arm: str) -> Plan:
         """The plan for a request under the policy of an arm. Raises GuardUnavailable when a guard fails closed."""
@@ -73,4 +79,7 @@ class Decider:
             if finding.fault:
                 _log.warning("guard_fault_allowed", guard=finding.guard, fault=finding.fault)
                 self._metrics.guard_faults.labels("gate", "true").inc()
+            if finding.lacked and finding.enforced:
+                _log.warning("offset_lacked", guard=finding.guard, assistant=finding.lacked)
+                self._metrics.offsets_lacked.labels("decided").inc()
         return plan

@@ -76,6 +76,7 @@ class Exchange:
             generation=self.generation.number,
             rung=rung,
             outcome=self.outcome,
+            offset=self.plan.offset and [self.plan.offset.assistant, round(self.plan.offset.strength, 4)],
             seconds=round(seconds, 4),
             overhead_ms=round(self.overhead_ms, 2),
             findings=[finding_json(finding) for finding in self.plan.findings],
@@ -90,6 +91,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         "verdict": type(finding.verdict).__name__.lower(),
         "enforced": finding.enforced,
         "fault": finding.fault,
+        "lacked": finding.lacked,
         "matches": len(finding.matches),
         "best": best
         and {

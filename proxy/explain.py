@@ -25,6 +25,7 @@ async def explained(server: Server, subject: Subject, arm: str) -> dict[str, Any
         "rung": plan.rung or "pass",
         "ladder": list(plan.rungs),
         "scan_output": plan.scan_output,
+        "offset": plan.offset and {"assistant": plan.offset.assistant, "strength": round(plan.offset.strength, 4)},
         "findings": [
             _finding(finding) | {"matches": [_match(m, subject) for m in finding.matches]} for finding in plan.findings
         ],
@@ -43,6 +44,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "verdict": type(finding.verdict).__name__.lower(),
         "enforced": finding.enforced,
         "fault": finding.fault,
+        "lacked": finding.lacked,
     }
 
 

@@ -11,11 +11,13 @@ from aiohttp import web
 from guards.policy import PolicyError
 from indexes.entries import EntryError
 from indexes.ledger.records import Conflict, LedgerError, Missing
+from proxy.assistants import Assistants
 from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
 from proxy.metrics import Metrics
+from proxy.offsets import Offsets
 from proxy.upstream import UpstreamClient
 
 CLIENT_LEFT = 499  # nobody reads it; the connection is gone
@@ -29,6 +31,9 @@ class Server:
 
     config: Config
     catalogue: Catalogue
+    assistants: Assistants
+    offsets: Offsets
+    """What of the assistants the engine can subtract now."""
     decider: Decider
     upstream: UpstreamClient
     metrics: Metrics
@@ -41,7 +46,7 @@ class Server:
 
     def problem(self) -> str | None:
         """Why the server is not ready; None when it is."""
-        return self.catalogue.broken or self.upstream.view.problem
+        return self.catalogue.broken or self.upstream.view.problem or self.offsets.problem
 
 
 SERVER = web.AppKey("server", Server)

@@ -1,0 +1,86 @@
+"""The admin port's calls for assistants. Every call needs an admin key."""
+
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from guards.policy import Rung
+from proxy.admin_api import _admin, _body, _json
+from proxy.exchange import GUARDED
+from proxy.server import Server
+
+
+class AssistantBody(BaseModel):
+    """An assistant to load."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="as the server and the engine see it; a relative one lies below `assistants` of the state folder",
+    )
+
+
+class ActivateBody(BaseModel):
+    """Which version of an assistant to use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int | None = Field(None, ge=1, description="default: the one that was in use before")
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this module."""
+    return [
+        web.get("/admin/v1/assistants", list_assistants),
+        web.post("/admin/v1/assistants", load_assistant),
+        web.post("/admin/v1/assistants/{assistant}:activate", activate_assistant),
+        web.delete("/admin/v1/assistants/{assistant}", unload_assistant),
+    ]
+
+
+async def list_assistants(request: web.Request) -> web.Response:
+    """All assistants, what the engine has of them, and which sets use them."""
+    server, _ = _admin(request)
+    rows = [_shown(server, row) for row in server.assistants.listing()]
+    return _json({"data": rows, "problem": server.offsets.problem})
+
+
+async def load_assistant(request: web.Request) -> web.Response:
+    """Loads a version of an assistant and uses it from now on. Answers when it was proven; no stream is disturbed."""
+    server, _ = _admin(request)
+    body = await _body(request, AssistantBody)
+    return _json(_shown(server, await server.assistants.load(Path(body.folder))), status=201)
+
+
+async def activate_assistant(request: web.Request) -> web.Response:
+    """Uses another version that was loaded before, by default the one before this."""
+    server, _ = _admin(request)
+    body = await _body(request, ActivateBody)
+    return _json(_shown(server, await server.assistants.activate(request.match_info["assistant"], body.version)))
+
+
+async def unload_assistant(request: web.Request) -> web.Response:
+    """Takes an assistant out of the engine and forgets its versions; its folders stay."""
+    server, _ = _admin(request)
+    name = request.match_info["assistant"]
+    await server.assistants.unload(name)
+    return _json({"unloaded": name, "used_by": _used_by(server, name)})
+
+
+def _shown(server: Server, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"used_by": _used_by(server, row["name"])}
+
+
+def _used_by(server: Server, name: str) -> list[str]:
+    """The sets whose offset rung subtracts an assistant."""
+    chain = server.catalogue.chain(server.catalogue.current, GUARDED)
+    policies = [(link.guard.set_id, link.guard.policy) for link in chain.links]
+    return sorted(
+        set_id
+        for set_id, policy in policies
+        if Rung.OFFSET in policy.on_match and (policy.assistant or "").partition("@")[0] == name
+    )
