@@ -22,7 +22,6 @@ from guards.engine.training import __main__ as command
 from guards.engine.training import auxiliary, measure, objectives
 from guards.engine.training.checkpoints import Checkpoints
 from guards.engine.training.decode import Served
-from guards.engine.training.encode import encode
 from guards.engine.training.measure import Score, Swept
 from guards.engine.training.plan import Plan
 from guards.engine.training.train import train_parts
