@@ -12,13 +12,17 @@ from evals.gate.measure import GateUnderTest, Outcome
 from evals.gate.rows import ANSWER, RowsError, Source, question_of, rows
 from evals.gate.variants import families, variants_of
 from indexes.embedder import EmbedderError, OnnxEmbedder
+from proxy.cli.eval_run import run
 from proxy.cli.output import fail, people, print_table, warnings
 from proxy.config import load
 
 
 @click.group("eval")
 def evaluate() -> None:
-    """Measure detection. Leakage and utility come with a running server."""
+    """Measure detection, leakage and utility."""
+
+
+evaluate.add_command(run)
 
 
 @evaluate.command()

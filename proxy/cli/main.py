@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "proxy.cli.look",
     "keys": "proxy.cli.look",
     "eval": "proxy.cli.evaluate",
+    "attack": "proxy.cli.attack",
 }
 
 NAMED = {"eval": "evaluate"}  # commands whose function has another name

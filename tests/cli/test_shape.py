@@ -32,6 +32,9 @@ WITH_EXAMPLES = [
     "lethe forget export",
     "lethe sets add",
     "lethe keys create",
+    "lethe eval gate",
+    "lethe eval run",
+    "lethe attack",
 ]
 
 
