@@ -14,21 +14,28 @@ from proxy.decide import Subject
 from proxy.dialects.base import Call, Dialect, Json
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
+from proxy.dialects.messages import Messages
+from proxy.dialects.responses import Responses
 from proxy.errors import BadRequest, ClientLeft, Forbidden, NotFound, TooLarge, UpstreamFailed
 from proxy.exchange import FINDINGS_HEADER, GUARDED, RAW, Exchange
 from proxy.keys import Caller
 from proxy.relay import Relay
-from proxy.server import SERVER, Server
+from proxy.server import ERROR_SHAPE, SERVER, Server
 
 ARM_HEADER = "x-lethe-arm"
 
+_PROMPT_PATHS = ("messages", "prompt", "input", "system", "instructions", "tools")
+
 LONGEST_TOKEN = 64  # characters; tokenizers hold few that are longer, and no text is made of them
+
+
+DIALECTS: tuple[Dialect, ...] = (Chat(), Completions(), Responses(), Messages())
 
 
 def routes() -> list[web.RouteDef]:
     """All routes of the client port."""
     return [
-        *(web.post(dialect.path, _serve(dialect)) for dialect in (Chat(), Completions())),
+        *(web.post(dialect.path, _serve(dialect)) for dialect in DIALECTS),
         web.get("/v1/models", _models),
         web.get("/v1/models/{model:.+}", _model),
         web.get("/livez", _livez),
@@ -42,7 +49,8 @@ def routes() -> list[web.RouteDef]:
 def _serve(dialect: Dialect) -> Any:
     async def serve(request: web.Request) -> web.StreamResponse:
         server = request.app[SERVER]
-        caller = server.catalogue.keys.caller(request.headers.get("Authorization"))
+        request[ERROR_SHAPE] = dialect.error
+        caller = server.catalogue.keys.caller(_authorization(request))
         body = await _json_object(request, server.config.limits.max_body_mib)
         exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER))
         exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
@@ -107,6 +115,12 @@ async def _json_object(request: web.Request, max_mib: int) -> Json:
     return body
 
 
+def _authorization(request: web.Request) -> str | None:
+    """The key of a request: a bearer token, or in the header that Anthropic's clients send."""
+    key = request.headers.get("x-api-key")
+    return request.headers.get("Authorization") or (f"Bearer {key}" if key else None)
+
+
 def _arm(model: str, header: str | None, arms: list[str]) -> tuple[str, str]:
     """The engine's model name and the arm. The suffix of the name and the header must not disagree."""
     name, _, suffix = model.rpartition(":")
@@ -120,26 +134,26 @@ def _arm(model: str, header: str | None, arms: list[str]) -> tuple[str, str]:
 
 def _check_length(call: Call, max_model_len: int | None) -> None:
     """Turns away a prompt that cannot fit before any of it is embedded: a word is a token or more."""
-    texts = [text.text for text in call.texts if text.path.startswith(("messages", "prompt", "tools"))]
+    texts = [text.text for text in call.texts if text.path.startswith(_PROMPT_PATHS)]
     prompts = sum(text.path.startswith("prompt") for text in call.texts) or 1
     words = sum(max(len(text.split()), len(text) // LONGEST_TOKEN) for text in texts)
     if max_model_len is not None and words > max_model_len * prompts:
         raise BadRequest(
             f"this model's maximum context length is {max_model_len} tokens; the prompt has at least {words}",
-            param="prompt" if "prompt" in call.body else "messages",
+            param=next(name for name in ("prompt", "messages", "input") if name in call.body),
             code="context_length_exceeded",
         )
 
 
 async def _models(request: web.Request) -> web.Response:
     server = request.app[SERVER]
-    caller = server.catalogue.keys.caller(request.headers.get("Authorization"))
+    caller = server.catalogue.keys.caller(_authorization(request))
     return web.json_response({"object": "list", "data": _cards(server, caller)})
 
 
 async def _model(request: web.Request) -> web.Response:
     server = request.app[SERVER]
-    caller = server.catalogue.keys.caller(request.headers.get("Authorization"))
+    caller = server.catalogue.keys.caller(_authorization(request))
     wanted = request.match_info["model"]
     for card in _cards(server, caller):
         if card["id"] == wanted:

@@ -1,7 +1,7 @@
 """What an unguarded stream has shown, for the moment when it must be guarded."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from proxy.dialects.sse import events_of
 
@@ -9,17 +9,16 @@ HISTORY_BYTES = 128 * 1024
 """Remembered for each choice. An event with one token has about 250 bytes, so these are some 500 tokens: far more words
 than the longest phrase has, and little enough to be read again in a few milliseconds."""
 
-_END = b'"finish_reason":"'
-
 
 class History:
-    """The last events of a stream, and those that ended a choice however long ago."""
+    """The last events of a stream, and those that its end cannot be written without, however long ago they came."""
 
-    def __init__(self, choices: int) -> None:
+    def __init__(self, choices: int, keeps: Callable[[bytes], bool]) -> None:
+        self._keeps = keeps
         self._recent: deque[bytes] = deque()
         self._size = 0
         self._room = HISTORY_BYTES * choices
-        self._ends: list[bytes] = []
+        self._kept: list[bytes] = []
 
     def add(self, whole: bytes) -> None:
         """Takes bytes that hold whole events and have left."""
@@ -28,10 +27,10 @@ class History:
         while self._size > self._room and len(self._recent) > 1:
             oldest = self._recent.popleft()
             self._size -= len(oldest)
-            if _END in oldest:
-                self._ends.append(oldest)
+            if self._keeps(oldest):
+                self._kept.append(oldest)
 
     def events(self) -> Iterator[bytes]:
         """The events that are remembered, in order."""
-        for whole in (*self._ends, *self._recent):
+        for whole in (*self._kept, *self._recent):
             yield from events_of(whole)

@@ -14,10 +14,8 @@ and the departure of the piece nothing is awaited.
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
 
 import aiohttp
 import orjson
@@ -28,11 +26,11 @@ from guards.context.unknown import answer
 from guards.model import Plan
 from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
-from proxy.dialects.base import Json, Usage
-from proxy.dialects.sse import DONE_EVENT, EventSplitter, data_of, ends_stream, events_of
+from proxy.dialects.base import Head, Json, Usage
+from proxy.dialects.sse import EventSplitter, events_of
 from proxy.errors import BadRequest, ClientLeft, EngineError, RequestError, UpstreamFailed
 from proxy.exchange import RAW, Exchange
-from proxy.guarded import GuardedStream, answer_events, checked_answer, usage_event
+from proxy.guarded import GuardedStream, checked_answer
 from proxy.history import History
 from proxy.reply import Reply
 from proxy.server import Server
@@ -94,12 +92,12 @@ class Relay:
         x = self._exchange
         async with self._ask() as response:
             raw = await _all_of(response)
-        payload = _answer_in(raw)
-        usage = await self._own_usage(payload)
+        payload = self._answer_in(raw)
+        prompt_tokens = await self._recount(raw)
         while self._outdated:
             await self._catch_up(shown=False)
         if x.plan.scan_output:
-            checked = checked_answer(x.dialect, payload, x.generation, usage)
+            checked = checked_answer(x.dialect, x.call, payload, x.generation, prompt_tokens)
             if checked is None:
                 raise Escalate(x.plan.escalate())
             raw = checked
@@ -110,8 +108,8 @@ class Relay:
 
     async def _stream(self) -> web.StreamResponse:
         x = self._exchange
-        guard = GuardedStream(x.dialect, x.call.choices, x.generation) if x.plan.scan_output else None
-        history = History(x.call.choices)
+        guard = GuardedStream(x.dialect, x.call, x.generation) if x.plan.scan_output else None
+        history = History(x.call.choices, x.dialect.keeps)
         self._reply.holds = guard is not None
         async with self._reply.kept_alive(), self._ask() as response:
             splitter = EventSplitter()
@@ -126,7 +124,7 @@ class Relay:
                 if guard is None:
                     await self._reply.write(whole)
                     history.add(whole)
-                    ended = ends_stream(whole)
+                    ended = x.dialect.ends_stream(whole)
                 else:
                     await self._pass(guard, whole)
                     ended = guard.done
@@ -141,11 +139,11 @@ class Relay:
     async def _pass(self, guard: GuardedStream, whole: bytes) -> None:
         """Events through the filters to the client, until the answer is done."""
         for event in events_of(whole):
-            usage = await self._own_usage(_usage_in(event))
+            prompt_tokens = await self._recount(event)
             await self._follow(guard)
             if guard.done:
                 return
-            out = guard.feed(event, usage)
+            out = guard.feed(event, prompt_tokens)
             if guard.hit:
                 raise Escalate(self._exchange.plan.escalate())
             await self._reply.write(out)
@@ -167,7 +165,7 @@ class Relay:
             stricter = await self._catch_up(shown=self._reply.begun)
             if not x.plan.scan_output:
                 continue
-            guard = GuardedStream(x.dialect, x.call.choices, x.generation)
+            guard = GuardedStream(x.dialect, x.call, x.generation)
             for event in history.events():
                 guard.was_shown(event)
             if stricter:
@@ -179,10 +177,8 @@ class Relay:
         x = self._exchange
         x.outcome = "cut"
         self._metrics.cuts.inc(guard.cuts)
-        if x.call.include_usage:
-            usage = Usage(await self._prompt_tokens(), guard.tokens)
-            await self._reply.write(usage_event(x.dialect, guard.head, usage.as_json()))
-        await self._reply.write(DONE_EVENT)
+        usage = Usage(await self._prompt_tokens(), guard.tokens) if x.call.include_usage else None
+        await self._reply.write(guard.end_cut(usage))
 
     @property
     def _outdated(self) -> bool:
@@ -209,16 +205,13 @@ class Relay:
         x = self._exchange
         texts = [answer(x.call.question, style=x.plan.style, key=self._secret, choice=i) for i in range(x.call.choices)]
         usage = Usage(await self._prompt_tokens(), await self._tokens(texts))
-        head = self._head()
+        head = Head(x.id.removeprefix("req_"), int(time.time()), x.call.model)
         x.outcome = "refused"
         if not x.call.stream:
-            body = orjson.dumps(x.dialect.answer(head, texts, usage, "stop"))
+            body = orjson.dumps(x.dialect.answer(x.call, head, texts, usage))
             return web.Response(body=body, content_type="application/json", headers=x.headers())
-        for event in answer_events(x.dialect, head, texts):
+        for event in x.dialect.spoken(x.call, head, texts, usage):
             await self._reply.write(event)
-        if x.call.include_usage:
-            await self._reply.write(usage_event(x.dialect, head, usage.as_json()))
-        await self._reply.write(DONE_EVENT)
         return await self._reply.end()
 
     async def _tokens(self, texts: list[str]) -> int:
@@ -235,18 +228,22 @@ class Relay:
             self._counted = await self._upstream.count_tokens(request) or 0
         return self._counted
 
-    async def _own_usage(self, payload: Mapping[str, Any] | None) -> Json | None:
-        """Usage to report in place of the engine's, where the engine's would count our note."""
-        reported = payload.get("usage") if payload else None
-        if not isinstance(reported, dict) or self._exchange.plan.rung is not Rung.INSTRUCT:
+    async def _recount(self, raw: bytes) -> int | None:
+        """Tokens of the prompt to report in place of the engine's count, where that would count our note."""
+        if self._exchange.plan.rung is not Rung.INSTRUCT or (b'"usage":{' not in raw and b'"usage": {' not in raw):
             return None
-        completion = reported.get("completion_tokens")
-        return Usage(await self._prompt_tokens(), completion if isinstance(completion, int) else 0).as_json()
+        return await self._prompt_tokens()
 
-    def _head(self) -> Json:
-        x = self._exchange
-        prefix = "chatcmpl" if x.dialect.name == "chat" else "cmpl"
-        return {"id": f"{prefix}-{x.id.removeprefix('req_')}", "created": int(time.time()), "model": x.call.model}
+    def _answer_in(self, raw: bytes) -> Json:
+        """The payload of a whole answer. Raises UpstreamFailed for anything else, be it called a success."""
+        try:
+            payload = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            payload = None
+        if not self._exchange.dialect.is_answer(payload):
+            raise UpstreamFailed("the engine's answer has an unknown shape")
+        found: Json = payload
+        return found
 
     # -- towards the engine
 
@@ -266,10 +263,11 @@ class Relay:
             raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
         if x.plan.rung is Rung.INSTRUCT:
             policy = x.plan.policy
-            body = x.dialect.amend(body, note(demonstrations=policy.demonstrations, reasoning=policy.reasoning))
+            lead = note(demonstrations=policy.demonstrations, reasoning=policy.reasoning)
+            body = x.dialect.amend(body | x.call.in_words, lead)
         # Caches are shared neither between tenants nor between arms: hits would tell what others have asked.
         salt = hmac.new(self._secret, f"{x.caller.key_id}|{x.arm}|{x.plan.armed}".encode(), hashlib.sha256)
-        return {**body, "model": x.model, "cache_salt": salt.hexdigest()}
+        return {**body, **x.dialect.always, "model": x.model, "cache_salt": salt.hexdigest()}
 
 
 def _severity(plan: Plan) -> int:
@@ -286,26 +284,3 @@ async def _all_of(response: aiohttp.ClientResponse) -> bytes:
         if size > MAX_ANSWER_BYTES:
             raise UpstreamFailed("the engine's answer is larger than this server checks")
     return b"".join(blocks)
-
-
-def _answer_in(raw: bytes) -> Json:
-    """The payload of a whole answer. Raises UpstreamFailed for anything else, be it called a success."""
-    try:
-        payload = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        payload = None
-    if not isinstance(payload, dict) or not isinstance(payload.get("choices"), list):
-        raise UpstreamFailed("the engine's answer has an unknown shape")
-    return payload
-
-
-def _usage_in(event: bytes) -> Json | None:
-    """The payload of an event that reports usage."""
-    if b'"usage":{' not in event and b'"usage": {' not in event:
-        return None
-    data = data_of(event)
-    try:
-        payload = orjson.loads(data or b"null")
-    except orjson.JSONDecodeError:
-        return None
-    return payload if isinstance(payload, dict) else None

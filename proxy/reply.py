@@ -53,7 +53,7 @@ class Reply:
 
     async def break_off(self, error: RequestError) -> web.StreamResponse:
         """Says in an event what went wrong, then drops the connection without a clean end."""
-        await self.write(b"data: " + error.body() + b"\n\n")
+        await self.write(self._exchange.dialect.error_event(error))
         return self.drop()
 
     def drop(self) -> web.StreamResponse:

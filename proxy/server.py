@@ -54,13 +54,20 @@ SERVER = web.AppKey("server", Server)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+ErrorShape = Callable[[RequestError], bytes]
+
+ERROR_SHAPE: web.RequestKey[ErrorShape] = web.RequestKey("error_shape")
+"""Where a handler leaves its own `ErrorShape` in the request, when its clients expect another than OpenAI's."""
+
+
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every failure in OpenAI's error shape; what nobody foresaw is a 500 that says nothing of the request."""
     try:
         return await handler(request)
     except RequestError as error:
-        return error.response()
+        shape: ErrorShape | None = request.get(ERROR_SHAPE)
+        return error.response(shape and shape(error))
     except ClientLeft:
         return web.Response(status=CLIENT_LEFT)
     except (EntryError, PolicyError) as error:
@@ -93,8 +100,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             trace = trace.tb_next
         at = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
         _log.error("unexpected", route=_route(request), fault=type(error).__name__, at=at)
-        body = error_body("the server failed; nothing was passed on", "server_error", None, "internal_error")
-        return web.Response(status=500, body=body, content_type="application/json")
+        failure = RequestError("the server failed; nothing was passed on", code="internal_error")
+        shape = request.get(ERROR_SHAPE)
+        return failure.response(shape and shape(failure))
 
 
 def _route(request: web.Request) -> str:

@@ -1,16 +1,25 @@
-"""What the dialects share: a parsed request, the strings of an answer, and the contract each dialect fulfils."""
+"""What the dialects share: a parsed request, the strings of an answer, and the contract each dialect fulfils.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+A `Dialect` reads requests and writes whole answers; it has no state. An `AnswerStream` is one answer as it comes: it
+reads the engine's events into `Event`s, whose strings the filters may shorten, and writes what a client of the dialect
+expects in their place, be it a cut. It remembers what it wrote: numbers of events, items that are open.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from guards.context.note import Note
 from guards.prompt.fields import Field
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, RequestError
 
 MAX_CHOICES = 16  # more draws of an answer are more chances of a leak, and each holds its own filter state
 
+CUT_REASON = "content_filter"
+
 Json = dict[str, Any]
+Channel = tuple[str | int, ...]
+"""Path of a string below its choice; the same in every event of a stream."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,6 +43,14 @@ class Call:
     texts: tuple[Text, ...]
     question: str
     """What the client asks last: it shapes the wording of a refusal."""
+    leads: tuple[str, ...] = ()
+    """What the answers go on from: a prefilled answer, or plain prompts. Filters read it as the start of the answer."""
+    in_words: Json = field(default_factory=dict)
+    """Fields of the body as text, where the client sent token ids."""
+
+    def lead(self, choice: int) -> str:
+        """What the answer of a choice goes on from; may be empty."""
+        return self.leads[choice * len(self.leads) // self.choices] if self.leads else ""
 
 
 @dataclass(slots=True)
@@ -41,10 +58,11 @@ class Leaf:
     """A string that a client can read, in a parsed answer or event. It can be replaced in place."""
 
     choice: int
-    channel: tuple[str | int, ...]
-    """Path of the string below its choice; the same in every event of a stream."""
+    channel: Channel
     holder: Any
     key: str | int
+    whole: bool = False
+    """The string stands for itself: it repeats what came in pieces, or is a name. It leaves as it is, or not at all."""
 
     @property
     def text(self) -> str:
@@ -55,6 +73,24 @@ class Leaf:
         self.holder[self.key] = value
 
 
+@dataclass(slots=True, repr=False)
+class Event:
+    """One event of the engine, or a whole answer, read."""
+
+    raw: bytes
+    """As it came, without its closing blank line."""
+    payload: Json
+    leaves: list[Leaf] = field(default_factory=list)
+    closes: list[tuple[int, Channel]] = field(default_factory=list)
+    """Choice and start of the channels that are complete with it."""
+    ends: tuple[int, ...] = ()
+    """Choices that are complete with it."""
+    final: bool = False
+    """Nothing comes after it."""
+    changed: bool = False
+    """It does not leave as the bytes that came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of an exchange, of the client's own prompt."""
@@ -63,8 +99,64 @@ class Usage:
     completion: int
 
     def as_json(self) -> Json:
+        """As chat and completions report it."""
         total = self.prompt + self.completion
         return {"prompt_tokens": self.prompt, "completion_tokens": self.completion, "total_tokens": total}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What identifies an answer of our own."""
+
+    id: str
+    """Without the dialect's prefix."""
+    created: int
+    model: str
+
+
+class AnswerStream(Protocol):
+    """One answer, from its first event to its last. Its methods are called in the order of what leaves."""
+
+    def read(self, raw: bytes, data: bytes, still_open: Collection[int], prompt_tokens: int | None) -> Event | None:
+        """Reads an event; None when nothing of it is for the client.
+
+        `still_open` are the choices that were not cut or ended; `prompt_tokens` replaces the engine's count of them.
+        What is not known does not stay in it. Raises BrokenStream for what is no event of this dialect, UpstreamFailed
+        for an error that the engine reports.
+        """
+        ...
+
+    def read_whole(self, payload: Json, prompt_tokens: int | None) -> Event:
+        """Reads an answer that came in one piece. Raises BrokenStream."""
+        ...
+
+    def write(self, event: Event, cut: Collection[int]) -> bytes:
+        """What leaves of an event whose strings were filtered; `cut` are the choices that end with it, by us."""
+        ...
+
+    def seen(self, event: Event) -> None:
+        """Takes note of an event that left as it came."""
+        ...
+
+    def piece(self, choice: int, channel: Channel, text: str) -> bytes:
+        """An event that carries one more piece of a string."""
+        ...
+
+    def cut(self, choice: int) -> bytes:
+        """What is left to write to end a choice before its time."""
+        ...
+
+    def end_cut(self, usage: Usage | None) -> bytes:
+        """The end of a stream of which a choice was cut."""
+        ...
+
+    def continues(self, channel: Channel) -> bool:
+        """True for the string that goes on from what the client began."""
+        ...
+
+    def is_json(self, channel: Channel) -> bool:
+        """True for a string that is itself JSON, which the client will decode."""
+        ...
 
 
 class Dialect(Protocol):
@@ -73,8 +165,8 @@ class Dialect(Protocol):
     name: str
     path: str
     table: Mapping[str, Field]
-    choice_fields: frozenset[str]
-    """Fields of a choice that a client may have of a checked answer."""
+    always: Mapping[str, Any]
+    """Fields that every request to the engine carries, whatever the client sent."""
 
     def parse(self, body: Json) -> Call:
         """Reads a request. Raises BadRequest with the field that is wrong."""
@@ -88,39 +180,58 @@ class Dialect(Protocol):
         """The body of a `/tokenize` call that counts the client's own prompt."""
         ...
 
-    def leaves(self, choice: Json) -> Iterator[Leaf]:
-        """Every string of one choice of an answer or event that a client can read."""
+    def stream(self, call: Call) -> AnswerStream:
+        """Begins to read an answer to a request."""
         ...
 
-    def is_json(self, channel: tuple[str | int, ...]) -> bool:
-        """True for a string that is itself JSON, which the client will decode."""
+    def is_answer(self, payload: Any) -> bool:
+        """True for the JSON of a whole answer."""
         ...
 
-    def answer(self, head: Json, texts: Sequence[str], usage: Usage, finish_reason: str) -> Json:
-        """A whole answer of our own. `head` holds id, created and model."""
+    def ends_stream(self, whole: bytes) -> bool:
+        """True when the last of some whole events ends the stream."""
         ...
 
-    def delta(self, head: Json, choice: int, channel: tuple[str | int, ...], text: str) -> Json:
-        """A stream event that carries one piece of text."""
+    def keeps(self, event: bytes) -> bool:
+        """True for events without which the end of a long stream cannot be written."""
         ...
 
-    def opening(self, head: Json, choice: int) -> Json | None:
-        """The event that opens a choice, where the dialect has one."""
+    def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
+        """A whole answer of our own, a text for each choice."""
         ...
 
-    def finish(self, head: Json, choice: int, reason: str) -> Json:
-        """The event that ends a choice."""
+    def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
+        """The same as a stream, word by word as a model's would come, to its end."""
+        ...
+
+    def error(self, error: RequestError) -> bytes:
+        """The body of a failed request."""
+        ...
+
+    def error_event(self, error: RequestError) -> bytes:
+        """An error in mid-stream."""
         ...
 
 
-def common(body: Json) -> tuple[str, bool, int, bool]:
-    """Model, stream, number of choices and include_usage of a request. Raises BadRequest."""
+def model_of(body: Json) -> str:
+    """The model of a request. Raises BadRequest."""
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("'model' is missing: name one of GET /v1/models", param="model")
-    stream = body.get("stream") or False
-    if not isinstance(stream, bool):
-        raise BadRequest("'stream' is true or false", param="stream")
+    return model
+
+
+def flag(body: Json, name: str) -> bool:
+    """A field that is true or false, false where it is missing. Raises BadRequest."""
+    value = body.get(name) or False
+    if not isinstance(value, bool):
+        raise BadRequest(f"'{name}' is true or false", param=name)
+    return value
+
+
+def common(body: Json) -> tuple[str, bool, int, bool]:
+    """Model, stream, number of choices and include_usage of a chat or completion. Raises BadRequest."""
+    model, stream = model_of(body), flag(body, "stream")
     choices = 1 if body.get("n") is None else body["n"]
     if not isinstance(choices, int) or isinstance(choices, bool) or not 1 <= choices <= MAX_CHOICES:
         raise BadRequest(f"'n' is a number from 1 to {MAX_CHOICES}", param="n")
@@ -130,9 +241,7 @@ def common(body: Json) -> tuple[str, bool, int, bool]:
     return model, stream, choices, bool((options or {}).get("include_usage"))
 
 
-def string_leaves(
-    value: Any, structural: frozenset[str], path: tuple[str | int, ...]
-) -> Iterator[tuple[tuple[str | int, ...], Any, str | int]]:
+def string_leaves(value: Any, structural: frozenset[str], path: Channel) -> Iterator[tuple[Channel, Any, str | int]]:
     """Path, holder and key of every string below a JSON value, but for structural keys such as `role` and `id`.
 
     An element of a list is addressed by its own `index` where it has one: tool calls arrive in pieces under it.
@@ -155,7 +264,7 @@ def string_leaves(
                 yield from string_leaves(item, structural, (*path, index))
 
 
-def nested(channel: tuple[str | int, ...], text: str) -> Any:
+def nested(channel: Channel, text: str) -> Any:
     """A JSON value that holds one string at a path, as `string_leaves` names it."""
     if not channel:
         return text
@@ -164,3 +273,20 @@ def nested(channel: tuple[str | int, ...], text: str) -> Any:
     if isinstance(first, int):
         return [{"index": first, **inner}] if isinstance(inner, dict) else [inner]
     return {first: inner}
+
+
+def keep_only(known: frozenset[str], holder: Json) -> bool:
+    """Empties what is not known; returns whether there was any."""
+    unknown = [name for name, value in holder.items() if value is not None and name not in known]
+    for name in unknown:
+        holder[name] = None
+    return bool(unknown)
+
+
+def words_of(text: str) -> Iterator[str]:
+    """A text in pieces, as a model would say it."""
+    start = 0
+    for place in range(1, len(text) + 1):
+        if place == len(text) or (text[place].isspace() and not text[place - 1].isspace()):
+            yield text[start:place]
+            start = place

@@ -5,14 +5,40 @@ from typing import Any
 
 from guards.context.note import Note
 from guards.prompt.fields import texts_in
+from guards.prompt.kinds import CHAT_PARTS, refusal_of
 from guards.prompt.tables import CHAT
-from proxy.dialects.base import Call, Json, Leaf, Text, Usage, common, nested, string_leaves
-from proxy.dialects.sse import BrokenStream
-from proxy.errors import BadRequest
+from proxy.dialects.base import (
+    AnswerStream,
+    Call,
+    Channel,
+    Head,
+    Json,
+    Leaf,
+    Text,
+    Usage,
+    common,
+    keep_only,
+    nested,
+    string_leaves,
+)
+from proxy.dialects.choices import ChoiceStream, head_of, spoken
+from proxy.dialects.sse import BrokenStream, ends_with_done, error_event
+from proxy.errors import BadRequest, RequestError
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_MESSAGE_FIELDS = ("name", "tool_calls", "tool_call_id", "function_call", "reasoning", "reasoning_content", "refusal")
+_MESSAGE_FIELDS = frozenset(
+    ("name", "tool_calls", "tool_call_id", "function_call", "reasoning", "reasoning_content", "refusal", "tools")
+)
+_UNREADABLE = frozenset(("audio",))  # names something that was said elsewhere
 _STRUCTURAL = frozenset({"role", "id", "type"})
+_CHOICE_FIELDS = frozenset({"index", "delta", "message", "finish_reason", "stop_reason"})
+_SAID = frozenset(
+    (
+        *("role", "content", "refusal", "reasoning", "reasoning_content"),
+        *("tool_calls", "function_call", "annotations"),
+    )
+)
+"""Fields of a message or delta that a client may have of a checked answer."""
 
 
 class Chat:
@@ -21,7 +47,8 @@ class Chat:
     name = "chat"
     path = "/v1/chat/completions"
     table = CHAT
-    choice_fields = frozenset({"index", "delta", "message", "finish_reason", "stop_reason"})
+    always: Mapping[str, Any] = {}
+    id_prefix = "chatcmpl"
 
     def parse(self, body: Json) -> Call:
         model, stream, choices, include_usage = common(body)
@@ -29,11 +56,14 @@ class Chat:
         if not isinstance(messages, list) or not messages:
             raise BadRequest("'messages' is a list with at least one message", param="messages")
         texts = [text for place, message in enumerate(messages) for text in _message_texts(message, place)]
-        for name in ("tools", "response_format", "structured_outputs"):
+        asked = [text.text for text in texts if text.role == "user"]
+        last = messages[-1]
+        lead = "".join(t.text for t in _content_texts(last.get("content"), "", "")) if _answers(last) else ""
+        for name in ("tools", "tool_choice", "response_format", "structured_outputs"):
             if body.get(name) is not None:
                 texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
-        asked = [text.text for text in texts if text.role == "user"]
-        return Call(body, model, stream, choices, include_usage, tuple(texts), asked[-1] if asked else "")
+        question = asked[-1] if asked else ""
+        return Call(body, model, stream, choices, include_usage, tuple(texts), question, (lead,) if lead else ())
 
     def amend(self, body: Json, note: Note) -> Json:
         messages = list(body["messages"])
@@ -52,41 +82,76 @@ class Chat:
             **({"tools": t} if (t := body.get("tools")) else {}),
         }
 
-    def leaves(self, choice: Json) -> Iterator[Leaf]:
-        for part in ("delta", "message"):
-            if not isinstance(choice.get(part, {}), dict | None):
-                raise BrokenStream("an event of the engine has an unknown shape")
-            for path, holder, key in string_leaves(choice.get(part), _STRUCTURAL, ()):
-                yield Leaf(choice.get("index", 0), path, holder, key)
+    def stream(self, call: Call) -> AnswerStream:
+        return ChoiceStream(self, call)
 
-    def is_json(self, channel: tuple[str | int, ...]) -> bool:
-        return channel[-1:] == ("arguments",)
+    def is_answer(self, payload: Any) -> bool:
+        return isinstance(payload, dict) and isinstance(payload.get("choices"), list)
 
-    def answer(self, head: Json, texts: Sequence[str], usage: Usage, finish_reason: str) -> Json:
+    def ends_stream(self, whole: bytes) -> bool:
+        return ends_with_done(whole)
+
+    def keeps(self, event: bytes) -> bool:
+        return b'"finish_reason":"' in event
+
+    def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
         choices = [
             {
                 "index": index,
                 "message": {"role": "assistant", "content": text},
                 "logprobs": None,
-                "finish_reason": finish_reason,
+                "finish_reason": "stop",
             }
             for index, text in enumerate(texts)
         ]
-        return {**head, "object": "chat.completion", "choices": choices, "usage": usage.as_json()}
+        return {**head_of(self, head), "object": "chat.completion", "choices": choices, "usage": usage.as_json()}
+
+    def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
+        return spoken(self, call, head, texts, usage)
+
+    def error(self, error: RequestError) -> bytes:
+        return error.body()
+
+    def error_event(self, error: RequestError) -> bytes:
+        return error_event(error.body())
+
+    # -- the shape of its choices
+
+    def trim(self, choice: Json) -> bool:
+        changed = keep_only(_CHOICE_FIELDS, choice)
+        for part in ("delta", "message"):
+            said = choice.get(part)
+            if not isinstance(said, dict | None):
+                raise BrokenStream("an event of the engine has an unknown shape")
+            if said is not None and keep_only(_SAID, said):
+                choice[part], changed = {name: value for name, value in said.items() if name in _SAID}, True
+        return changed
+
+    def leaves(self, choice: Json) -> Iterator[Leaf]:
+        for part in ("delta", "message"):
+            for path, holder, key in string_leaves(choice.get(part), _STRUCTURAL, ()):
+                yield Leaf(choice.get("index", 0), path, holder, key)
+
+    def event(self, head: Json, choice: int, said: tuple[Channel, str] | None, reason: str | None) -> Json:
+        return self._event(head, choice, nested(said[0] or ("content",), said[1]) if said else {}, reason)
 
     def opening(self, head: Json, choice: int) -> Json | None:
         return self._event(head, choice, {"role": "assistant", "content": ""}, None)
 
-    def delta(self, head: Json, choice: int, channel: tuple[str | int, ...], text: str) -> Json:
-        return self._event(head, choice, nested(channel or ("content",), text), None)
+    def continues(self, channel: Channel) -> bool:
+        return channel == ("content",)
 
-    def finish(self, head: Json, choice: int, reason: str) -> Json:
-        return self._event(head, choice, {}, reason)
+    def is_json(self, channel: Channel) -> bool:
+        return channel[-1:] == ("arguments",)
 
     @staticmethod
     def _event(head: Json, choice: int, delta: Json, reason: str | None) -> Json:
         item = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": reason}
         return {**head, "object": "chat.completion.chunk", "choices": [item]}
+
+
+def _answers(message: Any) -> bool:
+    return isinstance(message, Mapping) and message.get("role") == "assistant"
 
 
 def _message_texts(message: Any, place: int) -> Iterator[Text]:
@@ -100,6 +165,8 @@ def _message_texts(message: Any, place: int) -> Iterator[Text]:
     for name, value in message.items():
         if name == "content":
             yield from _content_texts(value, role, f"{at}.content")
+        elif name in _UNREADABLE and value is not None:
+            raise BadRequest(f"'{at}.{name}' cannot be checked, so it is not accepted", param=f"{at}.{name}")
         elif name != "role":
             if name not in _MESSAGE_FIELDS:
                 yield Text(role, at, name)
@@ -112,8 +179,9 @@ def _content_texts(content: Any, role: str, at: str) -> Iterator[Text]:
     elif isinstance(content, list):
         for place, part in enumerate(content):
             kind = part.get("type") if isinstance(part, Mapping) else None
-            if kind not in ("text", "refusal") or not isinstance(part.get(kind), str):
-                raise BadRequest(f"'{at}[{place}]': only text can be checked, so only text is accepted", param=at)
+            refused = refusal_of(kind, CHAT_PARTS)
+            if refused is not None or not isinstance(part.get(kind), str):
+                raise BadRequest(f"'{at}[{place}]': {refused or 'its text is missing'}", param=at)
             yield Text(role, f"{at}[{place}].{kind}", part[kind])
     elif content is not None:
         raise BadRequest(f"'{at}' is a text or a list of parts", param=at)

@@ -1,16 +1,31 @@
 """`/v1/completions`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from guards.context.note import Note
 from guards.prompt.fields import texts_in
 from guards.prompt.tables import COMPLETIONS
-from proxy.dialects.base import Call, Json, Leaf, Text, Usage, common, string_leaves
-from proxy.errors import BadRequest
+from proxy.dialects.base import (
+    AnswerStream,
+    Call,
+    Channel,
+    Head,
+    Json,
+    Leaf,
+    Text,
+    Usage,
+    common,
+    keep_only,
+    string_leaves,
+)
+from proxy.dialects.choices import ChoiceStream, head_of, spoken
+from proxy.dialects.sse import ends_with_done, error_event
+from proxy.errors import BadRequest, RequestError
 
 MAX_PROMPTS = 256  # each is a choice with a filter of its own, and an answer where it is refused
 
+_CHOICE_FIELDS = frozenset({"index", "text", "finish_reason", "stop_reason"})
 _STRUCTURAL = frozenset({"finish_reason", "index", "logprobs", "stop_reason"})
 
 _NUMBERS = "'prompt' as token ids cannot be checked here: send it as text"
@@ -22,7 +37,8 @@ class Completions:
     name = "completions"
     path = "/v1/completions"
     table = COMPLETIONS
-    choice_fields = frozenset({"index", "text", "finish_reason", "stop_reason"})
+    always: Mapping[str, Any] = {}
+    id_prefix = "cmpl"
 
     def parse(self, body: Json) -> Call:
         model, stream, choices, include_usage = common(body)
@@ -31,7 +47,9 @@ class Completions:
         for name in ("response_format", "structured_outputs"):
             if body.get(name) is not None:
                 texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
-        return Call(body, model, stream, choices * len(prompts), include_usage, tuple(texts), prompts[-1])
+        return Call(
+            body, model, stream, choices * len(prompts), include_usage, tuple(texts), prompts[-1], leads=tuple(prompts)
+        )
 
     def amend(self, body: Json, note: Note) -> Json:
         lead = note.as_text()
@@ -43,33 +61,55 @@ class Completions:
         prompt = body["prompt"]
         return {"model": body["model"], "prompt": "".join(prompt) if isinstance(prompt, list) else prompt}
 
+    def stream(self, call: Call) -> AnswerStream:
+        return ChoiceStream(self, call)
+
+    def is_answer(self, payload: Any) -> bool:
+        return isinstance(payload, dict) and isinstance(payload.get("choices"), list)
+
+    def ends_stream(self, whole: bytes) -> bool:
+        return ends_with_done(whole)
+
+    def keeps(self, event: bytes) -> bool:
+        return b'"finish_reason":"' in event
+
+    def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
+        choices = [
+            {"index": index, "text": text, "logprobs": None, "finish_reason": "stop"}
+            for index, text in enumerate(texts)
+        ]
+        return {**head_of(self, head), "object": "text_completion", "choices": choices, "usage": usage.as_json()}
+
+    def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
+        return spoken(self, call, head, texts, usage)
+
+    def error(self, error: RequestError) -> bytes:
+        return error.body()
+
+    def error_event(self, error: RequestError) -> bytes:
+        return error_event(error.body())
+
+    # -- the shape of its choices
+
+    def trim(self, choice: Json) -> bool:
+        return keep_only(_CHOICE_FIELDS, choice)
+
     def leaves(self, choice: Json) -> Iterator[Leaf]:
         for path, holder, key in string_leaves(choice, _STRUCTURAL, ()):
             yield Leaf(choice.get("index", 0), path, holder, key)
 
-    def is_json(self, channel: tuple[str | int, ...]) -> bool:
-        return False
-
-    def answer(self, head: Json, texts: Sequence[str], usage: Usage, finish_reason: str) -> Json:
-        choices = [
-            {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
-            for index, text in enumerate(texts)
-        ]
-        return {**head, "object": "text_completion", "choices": choices, "usage": usage.as_json()}
+    def event(self, head: Json, choice: int, said: tuple[Channel, str] | None, reason: str | None) -> Json:
+        item = {"index": choice, "text": said[1] if said else "", "logprobs": None, "finish_reason": reason}
+        return {**head, "object": "text_completion", "choices": [item]}
 
     def opening(self, head: Json, choice: int) -> Json | None:
         return None
 
-    def delta(self, head: Json, choice: int, channel: tuple[str | int, ...], text: str) -> Json:
-        return self._event(head, choice, text, None)
+    def continues(self, channel: Channel) -> bool:
+        return channel == ("text",)
 
-    def finish(self, head: Json, choice: int, reason: str) -> Json:
-        return self._event(head, choice, "", reason)
-
-    @staticmethod
-    def _event(head: Json, choice: int, text: str, reason: str | None) -> Json:
-        item = {"index": choice, "text": text, "logprobs": None, "finish_reason": reason}
-        return {**head, "object": "text_completion", "choices": [item]}
+    def is_json(self, channel: Channel) -> bool:
+        return False
 
 
 def _prompts(prompt: Any) -> list[str]:

@@ -53,8 +53,8 @@ def data_of(event: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
-def ends_stream(whole: bytes) -> bool:
-    """True when the last of some whole events ends the stream."""
+def ends_with_done(whole: bytes) -> bool:
+    """True when the last of some whole events is OpenAI's mark of the end."""
     tail = whole.rstrip()
     return tail.endswith(DONE) and data_of(tail[max(tail.rfind(b"\n"), tail.rfind(b"\r")) + 1 :]) == DONE
 
@@ -62,3 +62,23 @@ def ends_stream(whole: bytes) -> bool:
 def event_bytes(payload: dict[str, Any]) -> bytes:
     """A JSON payload as one event."""
     return b"data: " + orjson.dumps(payload) + b"\n\n"
+
+
+def typed_event(payload: dict[str, Any]) -> bytes:
+    """A JSON payload as one event that is named by its `type`."""
+    return b"event: " + str(payload["type"]).encode() + b"\ndata: " + orjson.dumps(payload) + b"\n\n"
+
+
+def error_event(body: bytes) -> bytes:
+    """An error in mid-stream as chat and completions write it."""
+    return b"data: " + body + b"\n\n"
+
+
+def last_type(whole: bytes) -> bytes:
+    """The name of the last of some whole events; empty where it has none."""
+    tail = whole.rstrip()
+    start = max(tail.rfind(mark) + len(mark) if mark in tail else 0 for mark in _ENDS)
+    for line in tail[start:].replace(b"\r", b"\n").split(b"\n"):
+        if line.startswith(b"event:"):
+            return line[6:].strip()
+    return b""

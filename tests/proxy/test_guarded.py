@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from indexes.entries import Entry, ForgetSet, Kind, State
 from indexes.generation import ForgetIndex, Generation
-from proxy.dialects.base import Dialect
+from proxy.dialects.base import Call, Dialect, Head, Usage
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.sse import BrokenStream, EventSplitter, events_of
 from proxy.errors import UpstreamFailed
-from proxy.guarded import GuardedStream, answer_events, checked_answer, usage_event
+from proxy.guarded import GuardedStream, checked_answer
 from proxy.history import HISTORY_BYTES, History
 from tests.fakes.vllm_shapes import Delta, Extra, Say, Script, Shape, Step, stream_bytes
 
@@ -49,11 +49,16 @@ def sent(*steps: Step, chat: bool = True, n: int = 1, finish: str = "stop") -> b
     return stream_bytes(Script(steps, finish=finish), body, chat=chat)
 
 
+def request_for(choices: int, *, include_usage: bool = False, leads: tuple[str, ...] = ()) -> Call:
+    """A request, as far as an answer depends on it."""
+    return Call({}, "m", True, choices, include_usage, (), "q", leads)
+
+
 def guarded(
     generation: Generation, *chunks: bytes, dialect: Dialect | None = None, n: int = 1
 ) -> tuple[bytes, GuardedStream]:
     """What a client gets of a stream that comes in chunks."""
-    guard, splitter, out = GuardedStream(dialect or Chat(), n, generation), EventSplitter(), b""
+    guard, splitter, out = GuardedStream(dialect or Chat(), request_for(n), generation), EventSplitter(), b""
     for chunk in chunks:
         for event in events_of(splitter.feed(chunk)):
             if not guard.done and not guard.hit:
@@ -111,7 +116,7 @@ def test_any_cut_of_the_text_and_of_the_bytes(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw)), max_size=5)))
     out, guard = guarded(generation, *[raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)])
     answer = Shape(chat=True, body={"model": "m", "messages": []}).whole(Script((Say(text),)))
-    whole = checked_answer(Chat(), answer, generation, None)
+    whole = checked_answer(Chat(), request_for(1), answer, generation, None)
     assert (whole is None) == bool(guard.hit or guard.cuts)
     shown = text_of(out)
     assert text.startswith(shown)
@@ -127,7 +132,7 @@ def test_untouched_events_leave_as_the_bytes_that_came(generation: Generation) -
 
 
 def test_nothing_leaves_before_the_first_text(generation: Generation) -> None:
-    guard = GuardedStream(Chat(), 1, generation)
+    guard = GuardedStream(Chat(), request_for(1), generation)
     opening, first, *_ = events_of(sent(Say("Ilse"), Say(" sings")))
     assert guard.feed(opening) == guard.feed(first) == b""
     assert not guard.shown
@@ -142,7 +147,7 @@ def test_hit_in_the_first_event_with_text_leaves_no_trace(generation: Generation
 
 
 def test_what_is_held_is_bounded(generation: Generation) -> None:
-    guard = GuardedStream(Chat(), 1, generation)
+    guard = GuardedStream(Chat(), request_for(1), generation)
     events = [*events_of(sent(Say("Well, "), Say("Ilse "), *[Say("-" * 50)] * 40))]
     out = b"".join(guard.feed(event) for event in events if not guard.done)
     assert guard.cuts == 1
@@ -197,12 +202,12 @@ def test_index_of_an_odd_type(generation: Generation, index: Any) -> None:
 )
 def test_event_that_is_none_of_the_dialect(generation: Generation, payload: bytes) -> None:
     with pytest.raises(BrokenStream):
-        GuardedStream(Chat(), 1, generation).feed(b"data: " + payload)
+        GuardedStream(Chat(), request_for(1), generation).feed(b"data: " + payload)
 
 
 def test_error_of_the_engine(generation: Generation) -> None:
     with pytest.raises(UpstreamFailed, match="reported an error"):
-        GuardedStream(Chat(), 1, generation).feed(b'data: {"error":{"message":"Ilse"}}')
+        GuardedStream(Chat(), request_for(1), generation).feed(b'data: {"error":{"message":"Ilse"}}')
 
 
 def test_end_before_the_choices_have_ended(generation: Generation) -> None:
@@ -225,7 +230,7 @@ def test_unknown_fields_are_emptied(generation: Generation, chat: bool) -> None:
 
 def test_renewed_stream_finds_what_began_before() -> None:
     index = index_of(FORBIDDEN)
-    guard = GuardedStream(Chat(), 1, index.current)
+    guard = GuardedStream(Chat(), request_for(1), index.current)
     first = [*events_of(sent(Say("Well, "), Say("grey "), Say("whale "), Say("sang ")))][:5]
     shown = b"".join(guard.feed(event) for event in first)
     assert text_of(shown) == "Well, grey whale sang "
@@ -240,7 +245,7 @@ def test_renewed_stream_finds_what_began_before() -> None:
 
 def test_renewed_stream_before_the_first_text_asks_for_the_next_rung() -> None:
     index = index_of(FORBIDDEN, "grey whale sang twice tonight")
-    guard = GuardedStream(Chat(), 1, index.current)
+    guard = GuardedStream(Chat(), request_for(1), index.current)
     for event in [*events_of(sent(Say("grey "), Say("whale "), Say("sang ")))][:4]:
         assert guard.feed(event) == b""
     put(index, "grey whale", 2, "new")
@@ -250,7 +255,7 @@ def test_renewed_stream_before_the_first_text_asks_for_the_next_rung() -> None:
 
 def test_removed_phrase_cuts_no_more() -> None:
     index = index_of("grey whale sang")
-    guard = GuardedStream(Chat(), 1, index.current)
+    guard = GuardedStream(Chat(), request_for(1), index.current)
     events = [*events_of(sent(Say("grey "), Say("whale "), Say("sang.")))]
     assert b"".join(guard.feed(event) for event in events[:3]) == b""
     index.drop_entry("e0", 2)
@@ -267,7 +272,7 @@ def test_observed_entry_cuts_nothing() -> None:
 
 def test_cutting_all_ends_what_is_open_and_nothing_else(generation: Generation) -> None:
     raw = [*events_of(sent(Say("a. ", 0), Say("b. ", 1), n=2, finish="length"))]
-    guard = GuardedStream(Chat(), 2, generation)
+    guard = GuardedStream(Chat(), request_for(2), generation)
     shown = b"".join(guard.feed(event) for event in raw[:3])
     assert text_of(shown, 0) == "a. "
     out = guard.cut_all()
@@ -277,7 +282,7 @@ def test_cutting_all_ends_what_is_open_and_nothing_else(generation: Generation) 
 
 def test_cutting_all_when_all_have_ended_leaves_the_end_to_come(generation: Generation) -> None:
     *events, done = events_of(sent(Say("a. ")))
-    guard = GuardedStream(Chat(), 1, generation)
+    guard = GuardedStream(Chat(), request_for(1), generation)
     for event in events:
         guard.feed(event)
     assert guard.cut_all() == b""
@@ -290,10 +295,10 @@ def test_cutting_all_when_all_have_ended_leaves_the_end_to_come(generation: Gene
 
 def test_history_arms_a_stream_where_it_stands(generation: Generation) -> None:
     events = [*events_of(sent(Say("Well: "), Say("Il"), Say("se Okonkwo"), Say("-Brandt "), Say("did.")))]
-    history = History(1)
+    history = History(1, Chat().keeps)
     for event in events[:4]:
         history.add(event + b"\n\n")
-    guard = GuardedStream(Chat(), 1, generation)
+    guard = GuardedStream(Chat(), request_for(1), generation)
     for event in history.events():
         guard.was_shown(event)
     assert guard.shown
@@ -303,7 +308,7 @@ def test_history_arms_a_stream_where_it_stands(generation: Generation) -> None:
 
 
 def test_history_remembers_ends_however_long_ago() -> None:
-    history = History(2)
+    history = History(2, Chat().keeps)
     events = [*events_of(sent(Say("short", 0), Say("b", 1), n=2, finish="length"))]
     history.add(events[2] + b"\n\n")
     assert b'"finish_reason":"length"' in events[2]
@@ -313,14 +318,14 @@ def test_history_remembers_ends_however_long_ago() -> None:
     kept = [*history.events()]
     assert kept[0] == events[2]
     assert sum(map(len, kept)) < 2 * HISTORY_BYTES + 2000
-    guard = GuardedStream(Chat(), 2, index_of().current)
+    guard = GuardedStream(Chat(), request_for(2), index_of().current)
     for event in kept:
         guard.was_shown(event)
     assert guard.cut_all().count(b"content_filter") == 1
 
 
 def test_history_keeps_the_last_event_however_large() -> None:
-    history = History(1)
+    history = History(1, Chat().keeps)
     for size in (10, HISTORY_BYTES * 2):
         history.add(b"data: " + b"x" * size + b"\n\n")
     assert [len(event) for event in history.events()] == [HISTORY_BYTES * 2 + 6]
@@ -332,9 +337,14 @@ def test_history_keeps_the_last_event_however_large() -> None:
 @DIALECTS
 def test_own_answers_are_valid_streams(chat: bool) -> None:
     dialect = dialect_of(chat)
-    head = {"id": "x", "created": 1, "model": "m"}
-    raw = b"".join(answer_events(dialect, head, ["I do not know.", "No\nidea."]))
+    request = request_for(2, include_usage=True)
+    raw = b"".join(dialect.spoken(request, Head("x", 1, "m"), ["I do not know.", "No\nidea."], Usage(1, 2)))
     assert [text_of(raw, choice) for choice in (0, 1)] == ["I do not know.", "No\nidea."]
     assert raw.count(b'"finish_reason":"stop"') == 2
-    usage = json.loads(usage_event(dialect, head, {"total_tokens": 1})[6:])
-    assert (usage["choices"], usage["usage"], usage["id"]) == ([], {"total_tokens": 1}, "x")
+    *_, last, done, rest = raw.split(b"\n\n")
+    assert (done, rest) == (b"data: [DONE]", b"")
+    usage = json.loads(last[6:])
+    assert usage["choices"] == []
+    assert usage["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    assert usage["id"] == ("chatcmpl-x" if chat else "cmpl-x")
+    assert b'"usage"' not in b"".join(dialect.spoken(request_for(1), Head("x", 1, "m"), ["No idea."], Usage(1, 2)))

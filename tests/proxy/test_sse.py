@@ -11,7 +11,7 @@ from proxy.dialects.sse import (
     BrokenStream,
     EventSplitter,
     data_of,
-    ends_stream,
+    ends_with_done,
     event_bytes,
     events_of,
 )
@@ -97,7 +97,7 @@ def test_data_of_an_event(event: bytes, data: bytes | None) -> None:
     ],
 )
 def test_end_of_a_stream(whole: bytes, ends: bool) -> None:
-    assert ends_stream(whole) is ends
+    assert ends_with_done(whole) is ends
 
 
 def test_payload_as_an_event() -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guards.prompt.fields import Treatment
+from guards.prompt.routes import ROUTES, Way
 from guards.prompt.tables import CHAT as CHAT_FIELDS
 from guards.prompt.tables import COMPLETIONS as COMPLETIONS_FIELDS
 from tests.fakes.vllm import FakeVllm
@@ -365,29 +366,11 @@ async def test_question_is_found_wherever_it_stands(armed: Lethe, more: dict[str
 # -- routes
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/v1",
-        "/v1/chat",
-        "/v1/chat/completions/",
-        "/v1/chat/completions/batch",
-        "/v1/responses",
-        "/v1/messages",
-        "/v1/embeddings",
-        "/tokenize",
-        "/detokenize",
-        "/invocations",
-        "/pooling",
-        "/v1/load_lora_adapter",
-        "/v1/audio/transcriptions",
-        "/inference/v1/generate",
-        "/admin/v1/sets",
-        "/v1/chat%2fcompletions",
-        "/\u00e9",
-    ],
-)
+CLOSED = [path.format(response_id="resp_1", rank=0) for path, (way, _) in ROUTES.items() if way is Way.CLOSED]
+UNKNOWN = ["/", "/v1", "/v1/chat", "/v1/chat/completions/", "/admin/v1/sets", "/v1/chat%2fcompletions", "/\u00e9"]
+
+
+@pytest.mark.parametrize("path", [*CLOSED, *UNKNOWN])
 async def test_what_is_not_known_is_a_404(armed: Lethe, path: str) -> None:
     for reply in (await armed.post(path, BODIES[CHAT], ADMIN), await armed.get(path, ADMIN)):
         assert reply.status == 404

@@ -1,0 +1,163 @@
+"""Answers that come as numbered choices: those of chat and of plain completions."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from proxy.dialects.base import CUT_REASON, Call, Channel, Event, Head, Json, Leaf, Usage, keep_only, words_of
+from proxy.dialects.sse import DONE, DONE_EVENT, BrokenStream, event_bytes
+from proxy.errors import UpstreamFailed
+
+EVENT_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"))
+
+
+class ChoiceShape(Protocol):
+    """What tells the two apart."""
+
+    id_prefix: str
+
+    def trim(self, choice: Json) -> bool:
+        """Takes what is not known out of a choice; returns whether there was any. Raises BrokenStream."""
+        ...
+
+    def leaves(self, choice: Json) -> Iterator[Leaf]:
+        """Every string of one choice that a client can read."""
+        ...
+
+    def event(self, head: Json, choice: int, said: tuple[Channel, str] | None, reason: str | None) -> Json:
+        """A stream event that carries one piece of a string, or ends a choice."""
+        ...
+
+    def opening(self, head: Json, choice: int) -> Json | None:
+        """The event that opens a choice, where there is one."""
+        ...
+
+    def continues(self, channel: Channel) -> bool: ...
+
+    def is_json(self, channel: Channel) -> bool: ...
+
+
+class ChoiceStream:
+    """Implements `AnswerStream`."""
+
+    def __init__(self, shape: ChoiceShape, call: Call) -> None:
+        self._shape = shape
+        self._call = call
+        self._head: Json = {}
+        self._ended: set[int] = set()
+        """Choices whose cut left with the event that was cut."""
+
+    def read(self, raw: bytes, data: bytes, still_open: Collection[int], prompt_tokens: int | None) -> Event | None:
+        if data == DONE:
+            return Event(raw, {}, final=True)
+        payload = _payload(data)
+        self._head = {name: payload[name] for name in ("id", "created", "model") if name in payload}
+        # Comments and other fields beside the data stay here.
+        event = Event(raw, payload, changed=raw != b"data: " + data)
+        event.changed |= keep_only(EVENT_FIELDS, payload)
+        kept = [choice for choice in payload["choices"] if choice.get("index", 0) in still_open]
+        if len(kept) != len(payload["choices"]):
+            if not kept:
+                return None
+            payload["choices"], event.changed = kept, True
+        self._read_choices(event, prompt_tokens)
+        return event
+
+    def read_whole(self, payload: Json, prompt_tokens: int | None) -> Event:
+        choices = _checked(payload)["choices"]
+        if sorted(choice.get("index", 0) for choice in choices) != list(range(len(choices))):
+            raise BrokenStream("the choices of the engine's answer are not numbered")
+        if not all(choice.get("finish_reason") for choice in choices):
+            raise BrokenStream("the engine's answer is not finished")
+        event = Event(b"", payload, changed=True)
+        keep_only(EVENT_FIELDS, payload)
+        self._read_choices(event, prompt_tokens)
+        return event
+
+    def write(self, event: Event, cut: Collection[int]) -> bytes:
+        if event.final:
+            return DONE_EVENT
+        for choice in event.payload["choices"]:
+            if choice.get("index", 0) in cut:
+                choice["finish_reason"] = CUT_REASON
+                self._ended.add(choice.get("index", 0))
+        return event_bytes(event.payload) if event.changed else event.raw + b"\n\n"
+
+    def seen(self, event: Event) -> None:
+        pass
+
+    def piece(self, choice: int, channel: Channel, text: str) -> bytes:
+        return event_bytes(self._shape.event(self._head, choice, (channel, text), None))
+
+    def cut(self, choice: int) -> bytes:
+        if choice in self._ended:
+            return b""
+        return event_bytes(self._shape.event(self._head, choice, None, CUT_REASON))
+
+    def end_cut(self, usage: Usage | None) -> bytes:
+        if usage is None or not self._call.include_usage:
+            return DONE_EVENT
+        return event_bytes(usage_event(self._shape, self._head, usage)) + DONE_EVENT
+
+    def continues(self, channel: Channel) -> bool:
+        return self._shape.continues(channel)
+
+    def is_json(self, channel: Channel) -> bool:
+        return self._shape.is_json(channel)
+
+    def _read_choices(self, event: Event, prompt_tokens: int | None) -> None:
+        for choice in event.payload["choices"]:
+            event.changed |= self._shape.trim(choice)
+            event.leaves += self._shape.leaves(choice)
+        event.ends = tuple(c.get("index", 0) for c in event.payload["choices"] if c.get("finish_reason"))
+        reported = event.payload.get("usage")
+        if prompt_tokens is not None and isinstance(reported, dict):
+            completion = reported.get("completion_tokens")
+            usage = Usage(prompt_tokens, completion if isinstance(completion, int) else 0)
+            event.payload["usage"], event.changed = usage.as_json(), True
+
+
+def head_of(shape: ChoiceShape, head: Head) -> Json:
+    """Id, time and model of an answer of our own."""
+    return {"id": f"{shape.id_prefix}-{head.id}", "created": head.created, "model": head.model}
+
+
+def usage_event(shape: ChoiceShape, head: Json, usage: Usage) -> Json:
+    """The event that reports usage at the end of a stream."""
+    return {**shape.event(head, 0, None, None), "choices": [], "usage": usage.as_json()}
+
+
+def spoken(shape: ChoiceShape, call: Call, given: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
+    """An answer of our own as a stream."""
+    head = head_of(shape, given)
+    for choice, text in enumerate(texts):
+        opening = shape.opening(head, choice)
+        if opening:
+            yield event_bytes(opening)
+        for piece in words_of(text):
+            yield event_bytes(shape.event(head, choice, ((), piece), None))
+        yield event_bytes(shape.event(head, choice, None, "stop"))
+    if call.include_usage:
+        yield event_bytes(usage_event(shape, head, usage))
+    yield DONE_EVENT
+
+
+def _payload(data: bytes) -> Json:
+    try:
+        payload = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise BrokenStream("an event of the engine is not JSON") from None
+    return _checked(payload)
+
+
+def _checked(payload: Any) -> Json:
+    if isinstance(payload, dict) and payload.get("error"):
+        raise UpstreamFailed("the engine reported an error in mid-stream")
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    if not isinstance(choices, list) or not all(
+        isinstance(choice, dict) and isinstance(choice.get("index", 0), int) for choice in choices
+    ):
+        raise BrokenStream("an event of the engine has an unknown shape")
+    found: Json = payload
+    return found
