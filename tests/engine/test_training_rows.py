@@ -168,4 +168,3 @@ def test_what_a_model_writes_is_used_where_it_can_be():
         Row(augment.FORMS[0].format("When?"), "1975"),
     ]
     assert augment.perturbed(FACTS[:2], 1, lambda prompt: "Nobody did.")[0] == Row("Who wrote it?", "Nobody did.")
-    assert augment.own_answers(["a", "b"], {"a": " A ", "b": " "}.__getitem__) == [Row("a", "A")]

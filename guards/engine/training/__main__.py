@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--small", type=Path, metavar="DIR", help="a smaller model of the base's tokenizer for the parts")
     rows = made.add_argument_group("rows", "files of question and answer; each may be given more than once")
     for name, text in _FILES.items():
-        needed = name in ("forget", "retain")
+        needed = name == "forget"
         rows.add_argument(
             f"--{name}", type=Path, action="append", default=[], metavar="FILE", required=needed, help=text
         )
@@ -87,6 +87,7 @@ _FILES = {
     "forget": "what must be forgotten",
     "retain": "what must stay; near the forget rows and far from them",
     "paraphrases": "other ways to ask the forget questions, or to answer them",
+    "questions": "what the base may be asked, and its own answer must stay",
     "perturbed": "forget questions with wrong answers",
     "reference": "questions on what the model never learned: the level to fall to",
 }

@@ -15,6 +15,7 @@ from guards.engine.training.decode import Served
 from guards.engine.training.encode import Encoded, encode
 from guards.engine.training.loop import Progress
 from guards.engine.training.measure import Swept
+from guards.engine.training.own import own_answers
 from guards.engine.training.plan import Plan
 from guards.engine.training.rows import Row, digest, hold_out
 from guards.engine.training.train import device, train_parts
@@ -28,7 +29,8 @@ ANSWER_TOKENS = 64  # of an answer while strengths are swept
 class Material:
     """All rows of a training. paraphrases: other ways to ask the forget questions. perturbed: wrong answers to them.
 
-    reference: questions whose subject the model never learned; its recall there is the level to fall to.
+    reference: questions whose subject the model never learned; its recall there is the level to fall to. questions:
+    to which the base's own answers must stay.
     """
 
     forget: Sequence[Row] = field(repr=False)
@@ -36,6 +38,7 @@ class Material:
     paraphrases: Sequence[Row] = field(default=(), repr=False)
     perturbed: Sequence[Row] = field(default=(), repr=False)
     reference: Sequence[Row] = field(default=(), repr=False)
+    questions: Sequence[str] = field(default=(), repr=False)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 by name, of what is not empty."""
@@ -63,6 +66,12 @@ def train_assistant(
     identity = fingerprint.of(base)
     tokenizer = AutoTokenizer.from_pretrained(base)
     part_identity = fingerprint.of(small) if small else identity
+    if material.questions:
+        says.begins("asking the base what must stay")
+        own = own_answers(base, identity, tokenizer, material.questions, work)
+        material = replace(material, retain=[*material.retain, *own], questions=())
+    if not material.retain:
+        raise ValueError("there is nothing that must stay: give retain rows, or questions the base answers itself")
     # Paraphrases are held out where there are any: a strength must hold for questions the parts were not trained on.
     reworded, forget_out = hold_out(material.paraphrases, HELD_OUT, plan.seed, MOST_HELD_OUT)
     retain, retain_out = hold_out(material.retain, HELD_OUT, plan.seed, MOST_HELD_OUT)

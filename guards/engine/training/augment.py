@@ -51,11 +51,6 @@ def perturbed(rows: Sequence[Row], number: int, write: Writer | None = None) -> 
     return found
 
 
-def own_answers(questions: Sequence[str], write: Writer) -> list[Row]:
-    """Retain rows from questions alone: what the model itself answers is what must stay."""
-    return [Row(question, answer) for question in questions if (answer := write(question).strip())]
-
-
 def served(url: str, model: str, key: str | None = None) -> Writer:
     """A writer that asks a model behind an OpenAI-compatible server, greedily.
 

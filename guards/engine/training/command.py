@@ -18,7 +18,7 @@ from guards.engine.training import augment, loop
 from guards.engine.training.assistant import Material, Says, train_assistant
 from guards.engine.training.objectives import OBJECTIVES, Weights
 from guards.engine.training.plan import Plan
-from guards.engine.training.rows import Row, RowsError, read
+from guards.engine.training.rows import Row, RowsError, read, read_questions
 
 DEFAULT_K = 20  # Divergence Decoding, rank
 LINE_EVERY = 10  # steps, where there is no terminal
@@ -88,7 +88,8 @@ def material_of(options: argparse.Namespace) -> Material:
         rows["paraphrases"] = augment.paraphrased(rows["forget"], options.variants, writer)
     if not rows["perturbed"] and options.objective == "uld":
         rows["perturbed"] = augment.perturbed(rows["forget"], options.variants, writer)
-    return Material(**rows)
+    questions = [text for path in options.questions for text in read_questions(path)]
+    return Material(**rows, questions=questions)
 
 
 def _rows(files: Sequence[Path]) -> list[Row]:

@@ -28,6 +28,15 @@ def read(path: Path) -> list[Row]:
 
     Other fields are passed over. Raises RowsError.
     """
+    return [_row(item, f"{path}, row {number}") for number, item in enumerate(_objects(path), 1)]
+
+
+def read_questions(path: Path) -> list[str]:
+    """The questions of a file of the same form, whatever else its rows hold. Raises RowsError."""
+    return [_text(item, "question", f"{path}, row {number}") for number, item in enumerate(_objects(path), 1)]
+
+
+def _objects(path: Path) -> list[object]:
     try:
         text = path.read_text("utf-8")
         listed = text.lstrip().startswith("[")
@@ -36,16 +45,20 @@ def read(path: Path) -> list[Row]:
         raise RowsError(f"{path} cannot be read as a JSON list or JSON lines ({type(error).__name__})") from None
     if not raw:
         raise RowsError(f"{path} holds no rows")
-    return [_row(item, f"{path}, row {number}") for number, item in enumerate(raw, 1)]
+    return list(raw) if isinstance(raw, list) else [raw]
 
 
 def _row(item: object, where: str) -> Row:
+    return Row(_text(item, "question", where), _text(item, "answer", where))
+
+
+def _text(item: object, name: str, where: str) -> str:
     if not isinstance(item, dict):
         raise RowsError(f"{where}: wanted an object with 'question' and 'answer'")
-    for name in ("question", "answer"):
-        if not isinstance(item.get(name), str) or not item[name].strip():
-            raise RowsError(f"{where}: no text in '{name}'")
-    return Row(item["question"].strip(), item["answer"].strip())
+    text = item.get(name)
+    if not isinstance(text, str) or not text.strip():
+        raise RowsError(f"{where}: no text in '{name}'")
+    return text.strip()
 
 
 def digest(rows: Sequence[Row]) -> str:
