@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import orjson
@@ -38,6 +38,8 @@ from proxy.server import SERVER, Server
 from proxy.validation import parsed
 
 PAGE = 100  # entries per page where the caller does not say
+LOCAL, APPLIED = "local", "applied"
+WAIT_S, MAX_WAIT_S = 10, 60  # longer than a lease: a process that was cut off is waited for no longer than that
 MAX_GENERATION = 2**63  # what the ledger can count
 MAX_IDEMPOTENCY_KEY = 200  # characters
 IMPORT_BATCH = 256  # lines per transaction: large enough for the embedder's batches, small enough to repeat
@@ -77,9 +79,9 @@ def routes() -> list[web.RouteDef]:
 async def add_set(request: web.Request) -> web.Response:
     """Creates a forget set."""
     server, caller = _admin(request)
-    body = await _body(request, SetBody)
+    body, wait = await _body(request, SetBody), Wait.of(request)
     generation = await server.catalogue.put_set(body.record(), actor=caller.key_id, create=True)
-    return _json(set_json(body.record()) | {"generation": generation}, status=201)
+    return await wait.reply(server, generation, set_json(body.record()) | {"generation": generation}, status=201)
 
 
 async def list_sets(request: web.Request) -> web.Response:
@@ -97,32 +99,35 @@ async def show_set(request: web.Request) -> web.Response:
 async def change_set(request: web.Request) -> web.Response:
     """Changes label, policy or retain examples of a set."""
     server, caller = _admin(request)
-    body = await _body(request, SetChange)
+    body, wait = await _body(request, SetChange), Wait.of(request)
     changed = replace(_set(server, request), **body.model_dump(exclude_none=True))
     generation = await server.catalogue.put_set(changed, actor=caller.key_id, create=False)
-    return _json(set_json(changed) | {"generation": generation})
+    return await wait.reply(server, generation, set_json(changed) | {"generation": generation})
 
 
 async def remove_set(request: web.Request) -> web.Response:
     """Removes a set with all its entries."""
     server, caller = _admin(request)
+    wait = Wait.of(request)
     generation = await server.catalogue.remove_set(request.match_info["set"], actor=caller.key_id)
-    return _json({"generation": generation})
+    return await wait.reply(server, generation, {"generation": generation})
 
 
 # -- entries
 
 
 async def add_entries(request: web.Request) -> web.Response:
-    """Adds one entry, or several all or none. Answers when they are enforced."""
+    """Adds one entry, or several all or none. Answers when this process enforces them, with `wait=applied` when every
+    worker and replica does.
+    """
     server, caller = _admin(request)
-    raw = await _raw(request)
+    raw, wait = await _raw(request), Wait.of(request)
     several = isinstance(raw, dict) and "entries" in raw
     bodies = parsed(EntriesBody, raw).entries if several else (parsed(EntryBody, raw),)
     records = [body.record(request.match_info["set"], caller.key_id) for body in bodies]
     added = await server.catalogue.add(records, actor=caller.key_id, once=_once(request, raw))
     named: dict[str, Any] = {"ids": added.ids} if several else {"id": added.ids[0]}
-    response = _json({"generation": added.generation, **named}, status=201)
+    response = await wait.reply(server, added.generation, {"generation": added.generation, **named}, status=201)
     response.headers["Server-Timing"] = f"embed;dur={added.embed_s * 1e3:.3f}, apply;dur={added.apply_s * 1e3:.3f}"
     return response
 
@@ -189,17 +194,18 @@ async def show_entry(request: web.Request) -> web.Response:
 async def change_entry(request: web.Request) -> web.Response:
     """Changes state, threshold, label, reference or expiry of an entry."""
     server, caller = _admin(request)
-    body = await _body(request, EntryChange)
+    body, wait = await _body(request, EntryChange), Wait.of(request)
     entry = await _entry(server, request)
-    changed = replace(entry, **body.changes())
-    return _json(entry_json(await server.catalogue.change(changed, actor=caller.key_id)))
+    changed = await server.catalogue.change(replace(entry, **body.changes()), actor=caller.key_id)
+    return await wait.reply(server, changed.generation, entry_json(changed))
 
 
 async def remove_entry(request: web.Request) -> web.Response:
     """Removes an entry."""
     server, caller = _admin(request)
-    info = request.match_info
-    return _json({"generation": await server.catalogue.remove(info["set"], info["entry"], actor=caller.key_id)})
+    info, wait = request.match_info, Wait.of(request)
+    generation = await server.catalogue.remove(info["set"], info["entry"], actor=caller.key_id)
+    return await wait.reply(server, generation, {"generation": generation})
 
 
 # -- looking into decisions
@@ -255,12 +261,18 @@ async def audit(request: web.Request) -> web.Response:
 
 
 async def generations(request: web.Request) -> web.Response:
-    """Which generation is served, and what."""
+    """Which generation is served, and what; and which one by each worker and replica on the same ledger."""
     server, _ = _admin(request)
     current = server.catalogue.current
+    members = await server.following.members() if server.following else []
+    me = server.following.id if server.following else None
+    shown = [
+        {"id": m.id, "generation": m.generation, "seen_s": round(m.seen_s, 3), "self": m.id == me} for m in members
+    ]
     return _json(
         {
             "generation": current.number,
+            "members": shown or [{"id": "this", "generation": current.number, "seen_s": 0.0, "self": True}],
             "entries": current.entry_count,
             "sets": len(current.sets),
             "models": list(server.upstream.view.models),
@@ -303,6 +315,32 @@ async def remove_key(request: web.Request) -> web.Response:
 def _admin(request: web.Request) -> tuple[Server, Caller]:
     server = request.app[SERVER]
     return server, server.catalogue.keys.admin(request.headers.get("Authorization"))
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long a change is waited for, until all enforce it. Read before the change is made."""
+
+    timeout_s: int | None
+
+    @classmethod
+    def of(cls, request: web.Request) -> "Wait":
+        """What the query asks for. Raises BadRequest."""
+        wanted = request.query.get("wait", LOCAL)
+        if wanted not in (LOCAL, APPLIED):
+            raise BadRequest(f"'wait' is {LOCAL} or {APPLIED}", param="wait")
+        timeout_s = _number(request, "timeout_s", WAIT_S, range(1, MAX_WAIT_S + 1))
+        return cls(timeout_s if wanted == APPLIED else None)
+
+    async def reply(self, server: Server, generation: int, body: dict[str, Any], status: int = 200) -> web.Response:
+        """The reply to a change that was made. 202: it is durable, and enforced here but not everywhere yet."""
+        if self.timeout_s is None:
+            return _json(body, status)
+        if server.following is None:
+            return _json(body | {"applied": True, "members": 1, "behind": []}, status)
+        reach = await server.following.reach(generation, self.timeout_s)
+        applied = {"applied": not reach.behind, "members": reach.members, "behind": list(reach.behind)}
+        return _json(body | applied, 202 if reach.behind else status)
 
 
 def _set(server: Server, request: web.Request) -> Any:

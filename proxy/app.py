@@ -11,7 +11,7 @@ from aiohttp import web
 
 from guards.engine import cache
 from indexes.embedder import Embedder, OnnxEmbedder
-from indexes.ledger.opening import open_ledger
+from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
 from proxy import admin_api, assistants_api, client_api
 from proxy.assistant_files import Slots
@@ -20,6 +20,7 @@ from proxy.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
+from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
 from proxy.server import SERVER, Server, errors
@@ -79,6 +80,7 @@ async def _assembled(
     )
     stack.push_async_callback(catalogue.close)
     await catalogue.start()
+    following = await _following(stack, config, catalogue)
     if admin_secret is not None:
         await catalogue.make_admin_key(admin_secret)
     meter = SignalMeter(embedder, config.embedder, metrics)
@@ -94,7 +96,23 @@ async def _assembled(
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_stop, task)
     decider = Decider(catalogue, meter, offsets, metrics)
-    return Server(config, catalogue, assistants, offsets, decider, upstream, metrics, secrets.token_bytes(32))
+    secret = bytes.fromhex(await catalogue.mark("wording", secrets.token_hex(32)))
+    return Server(config, catalogue, assistants, offsets, decider, upstream, metrics, secret, following)
+
+
+async def _following(stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue) -> Following | None:
+    """Keeps up with the other processes on the ledger, where there may be any."""
+    url = config.ledger.url
+    if url is None:
+        return None
+    following = Following(
+        catalogue, lease_s=config.ledger.lease_s, poll_s=config.ledger.poll_s, announcements=announcements(url)
+    )
+    stack.push_async_callback(following.leave)
+    await following.join()
+    task = asyncio.create_task(following.run(), name="following")
+    stack.push_async_callback(_stop, task)
+    return following
 
 
 @asynccontextmanager

@@ -44,8 +44,6 @@ from proxy.keys import SCOPES, KeyRing, digest_of, new_key
 from proxy.lease import Lease
 from proxy.metrics import Metrics
 
-PAGE = 1000  # entries read from the ledger at a time
-
 Arms = Mapping[str, Mapping[str, Any]]
 """Policy changes by the name of an arm; they win over those of a set."""
 

@@ -90,6 +90,8 @@ class LedgerSettings(_Section):
     url: Annotated[str | None, AfterValidator(_database_url)] = Field(
         None, repr=False, description="PostgreSQL, such as postgresql://user:password@host/database"
     )
+    lease_s: float = Field(5.0, ge=1, description="silence of a shared ledger after which a process serves no more")
+    poll_s: float = Field(1.0, gt=0, description="how often PostgreSQL is asked for changes beside its announcements")
 
 
 class AuxiliarySettings(_Section):

@@ -16,6 +16,7 @@ from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
+from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
 from proxy.upstream import UpstreamClient
@@ -38,7 +39,9 @@ class Server:
     upstream: UpstreamClient
     metrics: Metrics
     secret: bytes
-    """Keys the choice of refusal wordings and the cache salts; fresh at each start."""
+    """Keys the choice of refusal wordings and the cache salts; the same in all processes on one ledger."""
+    following: Following | None = None
+    """How it keeps up with the other processes on its ledger; None where it is the only one."""
     started_at: int = field(default_factory=lambda: int(time.time()))
     version: str = field(default_factory=lambda: importlib.metadata.version("lethe"))
     ports: dict[str, int] = field(default_factory=dict)

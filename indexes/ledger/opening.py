@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from indexes.ledger.postgres import PostgresLedger
+from indexes.ledger.postgres import PostgresLedger, Watch
 from indexes.ledger.records import Ledger
 from indexes.ledger.sqlite import SqliteLedger
 
@@ -13,3 +13,8 @@ def open_ledger(path: Path, url: str | None = None, *, locked: bool = False) -> 
     Raises LedgerError and its kind.
     """
     return PostgresLedger(url) if url is not None else SqliteLedger(path, locked=locked)
+
+
+def announcements(url: str) -> Watch:
+    """What PostgreSQL announces; to be waited for in a thread of its own."""
+    return Watch(url)

@@ -5,6 +5,8 @@ the next call; until then every call raises LedgerError. No message repeats what
 text that must be forgotten.
 """
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -31,7 +33,7 @@ CHANNEL = "lethe"
 """Where each change is announced."""
 
 CONNECT_S = 5
-ANSWER_S = 30.0  # the longest that one statement may take: a batch of an import is written in a second
+ANSWER_S = 15.0  # the longest that one statement may take: a batch of an import is written in a second
 IDLE_S = 10  # after which the server ends a transaction whose client is gone, with the lock that it holds
 MIGRATION_LOCK = 0x1E74E  # one migration at a time; any number will do
 
@@ -236,6 +238,14 @@ class Watch:
         except psycopg.Error as error:
             self.close()
             raise LedgerError(f"the ledger {place_of(self._url)} announces nothing ({type(error).__name__})") from None
+
+    def interrupt(self) -> None:
+        """From any thread: whoever waits now waits no longer."""
+        db = self._db
+        with suppress(OSError, psycopg.Error):
+            if db is not None:
+                with socket.socket(fileno=os.dup(db.fileno())) as line:
+                    line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         if self._db is not None:

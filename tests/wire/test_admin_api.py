@@ -408,6 +408,7 @@ async def test_audit_says_what_changed_and_who_did_it(armed: Lethe) -> None:
 async def test_generations_say_what_is_served(armed: Lethe) -> None:
     assert (await armed.admin("GET", "/generations")).body == {
         "generation": 2,
+        "members": [{"id": "this", "generation": 2, "seen_s": 0.0, "self": True}],
         "entries": 1,
         "sets": 1,
         "models": ["fake-135m"],

@@ -95,6 +95,18 @@ def test_changes_are_announced(ledger: PostgresLedger, postgres_url: str) -> Non
     watch.close()
 
 
+def test_a_wait_can_be_ended_from_another_thread(postgres_url: str) -> None:
+    watch = Watch(postgres_url)
+    watch.wait(0)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(watch.wait, 250)
+        watch.interrupt()
+        with pytest.raises(LedgerError):
+            waiting.result(60)
+    watch.interrupt()  # there is nothing to end any more
+    watch.close()
+
+
 # -- a server that is gone
 
 
