@@ -130,6 +130,22 @@ class CompareBody(_Body):
     dialect: Literal["chat", "completions"] = "chat"
 
 
+class AssistantBody(_Body):
+    """An assistant to load."""
+
+    folder: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="as the server and the engine see it; a relative one lies below `assistants` of the state folder",
+    )
+
+
+class ActivateBody(_Body):
+    """Which version of an assistant to use."""
+
+    version: int | None = Field(None, ge=1, description="default: the one that was in use before")
+
+
 def set_json(forget_set: ForgetSet) -> dict[str, Any]:
     """A set for an admin."""
     return {

@@ -4,32 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
 from guards.policy import Rung
 from proxy.admin_api import _admin, _body, _json
+from proxy.admin_models import ActivateBody, AssistantBody
 from proxy.exchange import GUARDED
 from proxy.server import Server
-
-
-class AssistantBody(BaseModel):
-    """An assistant to load."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="as the server and the engine see it; a relative one lies below `assistants` of the state folder",
-    )
-
-
-class ActivateBody(BaseModel):
-    """Which version of an assistant to use."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: int | None = Field(None, ge=1, description="default: the one that was in use before")
 
 
 def routes() -> list[web.RouteDef]:

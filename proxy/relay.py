@@ -1,7 +1,8 @@
 """Carries a plan out: asks the engine, passes its answer on under the filters, escalates or cuts on a hit.
 
     refuse ── answer in the client's dialect
-    instruct ─┐
+    instruct ─┐  (a note before the prompt)
+    offset ───┤  (an assistant's logits subtracted)
     pass ─────┴─ engine ─ whole answer or stream ─ filters ─ client
                              └ hit before anything was shown: next rung, ask again
                              └ hit later: cut
@@ -9,12 +10,16 @@
 Before each piece leaves, the generation in force is compared with the one the request was decided on; when it is newer
 the request is decided again, so that an entry added meanwhile holds for answers in flight too. Between that comparison
 and the departure of the piece nothing is awaited.
+
+The proxy alone arms: the fields of `guards.engine.contract` are merged over the body last, for the arm that asks. An
+offset that cannot be had any more when the request is sent is a reason to climb, never to ask without it.
 """
 
 import hashlib
 import hmac
 import time
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import aiohttp
@@ -23,15 +28,17 @@ from aiohttp import web
 
 from guards.context.note import note
 from guards.context.unknown import answer
+from guards.engine.contract import request_fields
 from guards.model import Plan
 from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
 from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
-from proxy.errors import BadRequest, ClientLeft, EngineError, RequestError, UpstreamFailed
+from proxy.errors import BadRequest, ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
 from proxy.exchange import RAW, Exchange
 from proxy.guarded import GuardedStream, checked_answer
 from proxy.history import History
+from proxy.offsets import NotArmed, Worn
 from proxy.reply import Reply
 from proxy.server import Server
 
@@ -54,10 +61,12 @@ class Relay:
         self._exchange = exchange
         self._upstream = server.upstream
         self._decider = server.decider
+        self._offsets = server.offsets
         self._metrics = server.metrics
         self._secret = server.secret
         self._reply = Reply(request, exchange, server.config.limits.keep_alive_s)
         self._counted: int | None = None
+        self._worn: Worn | None = None
 
     async def run(self) -> web.StreamResponse:
         """Answers under the exchange's plan, climbing its ladder as the output demands. Raises ClientLeft."""
@@ -70,10 +79,16 @@ class Relay:
             except Escalate as turn:
                 x.plan = turn.plan
                 self._metrics.escalations.labels(turn.plan.rung or "none").inc()
+            except NotArmed:
+                self._climb_without_offset()
             except RequestError as error:
-                if x.plan.rung is Rung.INSTRUCT and isinstance(error, EngineError) and not error.speaks_of(x.call.body):
-                    # It speaks of the prompt, in which our note stands: what it says is not for the client.
-                    x.plan = x.plan.escalate()
+                if isinstance(error, ModelGone) and x.plan.offset is not None and not self._reply.begun:
+                    self._climb_without_offset()
+                    continue
+                ours = x.plan.rung is Rung.INSTRUCT or x.plan.offset is not None
+                if ours and isinstance(error, EngineError) and not error.speaks_of(x.call.body):
+                    # It speaks of what we added: a note in the prompt, an arming. That is not for the client.
+                    x.plan = replace(x.plan, offset=None).escalate()
                     continue
                 if not self._reply.begun:
                     raise
@@ -91,7 +106,7 @@ class Relay:
     async def _whole(self) -> web.StreamResponse:
         x = self._exchange
         async with self._ask() as response:
-            raw = await _all_of(response)
+            raw = self._unnamed(await _all_of(response))
         payload = self._answer_in(raw)
         prompt_tokens = await self._recount(raw)
         while self._outdated:
@@ -115,7 +130,7 @@ class Relay:
             splitter = EventSplitter()
             ended = False
             while not ended and (chunk := await response.content.readany()):
-                whole = splitter.feed(chunk)
+                whole = self._unnamed(splitter.feed(chunk))
                 if not whole:
                     continue
                 if guard is None and self._outdated:
@@ -191,7 +206,7 @@ class Relay:
         x = self._exchange
         before, x.generation = x.plan, self._decider.current
         plan = await self._decider.decide(x.subject, x.generation, x.arm)
-        if _severity(plan) <= _severity(before):  # what holds already is at least as strict
+        if before.covers(plan):
             x.plan = replace(before, scan_output=before.scan_output or plan.scan_output)
             return False
         x.plan = plan
@@ -247,12 +262,26 @@ class Relay:
 
     # -- towards the engine
 
-    def _ask(self) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Sends the request as the plan wants it."""
+    @asynccontextmanager
+    async def _ask(self) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Sends the request as the plan wants it. Raises NotArmed before anything is sent."""
         x = self._exchange
-        if x.asked_upstream is None:
-            x.asked_upstream = time.perf_counter()
-        return self._upstream.post(x.dialect.path, self._body(), self._request.headers)
+        with self._offsets.wearing(x.plan.offset, x.model) as self._worn:
+            if x.asked_upstream is None:
+                x.asked_upstream = time.perf_counter()
+            async with self._upstream.post(x.dialect.path, self._body(), self._request.headers) as response:
+                yield response
+
+    def _climb_without_offset(self) -> None:
+        x = self._exchange
+        self._metrics.offsets_lacked.labels("sent").inc()
+        x.plan = x.plan.without_offset()
+
+    def _unnamed(self, raw: bytes) -> bytes:
+        """What the engine says under the name of an adapter, under that of the base: clients know no other."""
+        if self._worn is None or self._worn.adapter is None:
+            return raw
+        return raw.replace(orjson.dumps(self._worn.adapter), orjson.dumps(self._upstream.view.base))
 
     def _body(self) -> Json:
         x = self._exchange
@@ -267,11 +296,10 @@ class Relay:
             body = x.dialect.amend(body | x.call.in_words, lead)
         # Caches are shared neither between tenants nor between arms: hits would tell what others have asked.
         salt = hmac.new(self._secret, f"{x.caller.key_id}|{x.arm}|{x.plan.armed}".encode(), hashlib.sha256)
-        return {**body, **x.dialect.always, "model": x.model, "cache_salt": salt.hexdigest()}
-
-
-def _severity(plan: Plan) -> int:
-    return plan.rung.severity if plan.rung else 0
+        arming, adapter = (self._worn.arming, self._worn.adapter) if self._worn else (None, None)
+        fields = request_fields(arming, salt=salt.hexdigest(), adapter=adapter)
+        ours = {name: value for name, value in fields.items() if value is not None}
+        return {**body, **x.dialect.always, "model": x.model, **ours}
 
 
 async def _all_of(response: aiohttp.ClientResponse) -> bytes:

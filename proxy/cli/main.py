@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "proxy.cli.look",
     "compare": "proxy.cli.look",
     "keys": "proxy.cli.look",
+    "assistant": "proxy.cli.assistant",
     "eval": "proxy.cli.evaluate",
     "attack": "proxy.cli.attack",
 }
