@@ -31,6 +31,7 @@ from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.errors import BadRequest, Conflicting, NotFound, TooLarge
 from proxy.exchange import GUARDED, RAW, finding_json
+from proxy.experiments import api as experiments_api
 from proxy.explain import explained
 from proxy.keys import Caller, new_key
 from proxy.relay import Relay
@@ -70,6 +71,7 @@ def routes() -> list[web.RouteDef]:
         web.delete("/admin/v1/keys/{key}", remove_key),
         web.get("/admin/v1/audit", audit),
         web.get("/admin/v1/generations", generations),
+        *experiments_api.routes(),
     ]
 
 

@@ -20,6 +20,7 @@ from proxy.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
+from proxy.experiments.running import Experiments
 from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
@@ -92,12 +93,18 @@ async def _assembled(
     offsets = Offsets(slots, upstream)
     assistants = Assistants(offsets, config.state, upstream, metrics)
     await stack.enter_async_context(watched(assistants))
-    for name, work in (("engine-watch", upstream.watch()), ("expiry", _expire(catalogue))):
+    experiments = await asyncio.to_thread(Experiments, config.state)
+    stack.push_async_callback(experiments.close)
+    for name, work in (
+        ("engine-watch", upstream.watch()),
+        ("expiry", _expire(catalogue)),
+        ("experiments", experiments.run()),
+    ):
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_stop, task)
     decider = Decider(catalogue, meter, offsets, metrics)
     secret = bytes.fromhex(await catalogue.mark("wording", secrets.token_hex(32)))
-    return Server(config, catalogue, assistants, offsets, decider, upstream, metrics, secret, following)
+    return Server(config, catalogue, assistants, offsets, decider, upstream, metrics, experiments, secret, following)
 
 
 async def _following(stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue) -> Following | None:

@@ -52,7 +52,8 @@ def _serve(dialect: Dialect) -> Any:
         request[ERROR_SHAPE] = dialect.error
         caller = server.catalogue.keys.caller(_authorization(request))
         body = await _json_object(request, server.config.limits.max_body_mib)
-        exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER))
+        assigned = server.experiments.arm_for(caller, body, request.headers)
+        exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned)
         exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
         server.metrics.in_flight.inc()
         try:
@@ -65,15 +66,22 @@ def _serve(dialect: Dialect) -> Any:
         finally:
             server.metrics.in_flight.dec()
             exchange.close(server.metrics)
+            server.experiments.saw(exchange, request.headers)
 
     return serve
 
 
-def opened(server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_arm: str | None) -> Exchange:
-    """Reads a request as far as it can be read without measuring anything. Raises RequestError."""
+def opened(
+    server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_arm: str | None, assigned: str = GUARDED
+) -> Exchange:
+    """Reads a request as far as it can be read without measuring anything. Raises RequestError.
+
+    `assigned` is the arm of a request that names none.
+    """
     call = dialect.parse(body)
-    model, arm = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.arms])
-    caller.require("client" if arm == GUARDED else RAW)
+    model, chosen = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.arms])
+    arm = chosen or assigned
+    caller.require("client" if chosen in (None, GUARDED) else RAW)
     served = server.upstream.view.models
     if model not in served:
         if not served:
@@ -92,6 +100,7 @@ def opened(server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_
         dialect=dialect,
         call=call,
         arm=arm,
+        arm_chosen=chosen is not None,
         model=model,
         generation=server.catalogue.current,
         subject=Subject([text.text for text in call.texts]),
@@ -121,15 +130,15 @@ def _authorization(request: web.Request) -> str | None:
     return request.headers.get("Authorization") or (f"Bearer {key}" if key else None)
 
 
-def _arm(model: str, header: str | None, arms: list[str]) -> tuple[str, str]:
-    """The engine's model name and the arm. The suffix of the name and the header must not disagree."""
+def _arm(model: str, header: str | None, arms: list[str]) -> tuple[str, str | None]:
+    """The engine's model name and the arm, if one is named. The suffix of the name and the header must not disagree."""
     name, _, suffix = model.rpartition(":")
     named = suffix if name and suffix in arms and suffix != GUARDED else None
     if header is not None and header not in arms:
         raise BadRequest(f"'{ARM_HEADER}' is one of {', '.join(arms)}", param=ARM_HEADER)
     if named and header not in (None, named):
         raise BadRequest(f"the model name asks for the {named} arm, '{ARM_HEADER}' for another", param=ARM_HEADER)
-    return name if named else model, named or header or GUARDED
+    return name if named else model, named or header
 
 
 def _check_length(call: Call, max_model_len: int | None) -> None:

@@ -33,6 +33,10 @@ class Exchange:
     """The engine's name of the model."""
     generation: Generation
     subject: Subject
+    arm_chosen: bool = False
+    """The client named the arm; else the running experiment gave it, or nobody did."""
+    tokens: int = 0
+    """Of the answer; in a stream its events, which have one each."""
     show_findings: bool = False
     """An admin asked to see why the request was treated as it was."""
     id: str = field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
@@ -40,6 +44,8 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     asked_upstream: float | None = None
     """When the request first went to the engine."""
+    seconds: float = 0.0
+    """From arrival to end; 0 until then."""
     outcome: str = "failed"
     """How it ended: answered, refused, cut, broken (in mid-stream), left (by the client), failed (with an error)."""
 
@@ -62,7 +68,7 @@ class Exchange:
 
     def close(self, metrics: Metrics) -> None:
         """Counts and logs the request."""
-        seconds = time.perf_counter() - self.started
+        seconds = self.seconds = time.perf_counter() - self.started
         rung = self.plan.rung.value if self.plan.rung else "none"
         metrics.requests.labels(self.dialect.name, self.arm, rung, self.outcome).inc()
         metrics.request_seconds.labels(self.arm).observe(seconds)

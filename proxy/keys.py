@@ -39,9 +39,13 @@ class Caller:
     key_id: str
     scopes: frozenset[str]
 
+    def may(self, scope: str) -> bool:
+        """True when the key has the scope; `admin` includes all."""
+        return scope in self.scopes or "admin" in self.scopes
+
     def require(self, scope: str) -> None:
-        """Raises Forbidden unless the key has the scope; `admin` includes all."""
-        if scope not in self.scopes and "admin" not in self.scopes:
+        """Raises Forbidden unless the key has the scope."""
+        if not self.may(scope):
             raise Forbidden(f"this key does not have the '{scope}' scope")
 
 

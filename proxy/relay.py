@@ -109,6 +109,7 @@ class Relay:
             raw = self._unnamed(await _all_of(response))
         payload = self._answer_in(raw)
         prompt_tokens = await self._recount(raw)
+        x.tokens = _tokens_of(payload)
         while self._outdated:
             await self._catch_up(shown=False)
         if x.plan.scan_output:
@@ -300,6 +301,13 @@ class Relay:
         fields = request_fields(arming, salt=salt.hexdigest(), adapter=adapter)
         ours = {name: value for name, value in fields.items() if value is not None}
         return {**body, **x.dialect.always, "model": x.model, **ours}
+
+
+def _tokens_of(payload: Json) -> int:
+    """Tokens of a whole answer of any dialect; 0 where the engine does not say."""
+    usage = payload.get("usage")
+    reported = [usage.get(name) for name in ("completion_tokens", "output_tokens")] if isinstance(usage, dict) else []
+    return next((count for count in reported if isinstance(count, int)), 0)
 
 
 async def _all_of(response: aiohttp.ClientResponse) -> bytes:

@@ -39,6 +39,7 @@ class Reply:
             await self._response.write(data)
         except ConnectionResetError:
             raise ClientLeft from None
+        self._exchange.tokens += data.count(b"\n\n")
         self._written_at = time.perf_counter()
 
     async def end(self) -> web.StreamResponse:

@@ -16,6 +16,7 @@ from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
+from proxy.experiments.running import Experiments
 from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
@@ -38,6 +39,7 @@ class Server:
     decider: Decider
     upstream: UpstreamClient
     metrics: Metrics
+    experiments: Experiments
     secret: bytes
     """Keys the choice of refusal wordings and the cache salts; the same in all processes on one ledger."""
     following: Following | None = None

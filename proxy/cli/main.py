@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "proxy.cli.look",
     "keys": "proxy.cli.look",
     "assistant": "proxy.cli.assistant",
+    "experiment": "proxy.cli.experiment",
     "eval": "proxy.cli.evaluate",
     "attack": "proxy.cli.attack",
 }
