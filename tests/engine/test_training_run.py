@@ -18,8 +18,9 @@ from transformers import AutoTokenizer
 from guards.engine import fingerprint
 from guards.engine.card import Card
 from guards.engine.contract import Arming
+from guards.engine.launch import adapter_tensor_name
 from guards.engine.training import __main__ as command
-from guards.engine.training import auxiliary, measure, objectives
+from guards.engine.training import auxiliary, measure, objectives, publish
 from guards.engine.training.checkpoints import Checkpoints
 from guards.engine.training.decode import Served
 from guards.engine.training.measure import Score, Swept
@@ -250,6 +251,10 @@ def test_the_command_ends_with_a_card_and_the_next_version(base: Path, tmp_path:
     tensors = load_file(folder / "adapter" / "adapter_model.safetensors")
     assert {name.split(".")[3] for name in tensors} == {"0", "1"}
     assert all(name.startswith("base_model.model.aux.") for name in tensors)
+    worn = publish.read_adapter(folder, base)
+    for role, slot in (("retain", 0), ("forget", 1)):
+        for name, tensor in auxiliary.weights_of(worn, role).items():
+            assert torch.equal(tensor, tensors[adapter_tensor_name(name, slot)])
     config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["base_model_name_or_path"]) == (4, base.name)
 

@@ -1,13 +1,14 @@
 """An assistant's folder, `ROOT/NAME/VERSION/`: weights under the names the engine knows, and the card last."""
 
 import contextlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from peft import PeftModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from guards.engine.card import ADAPTER, CHECKPOINTS, Card, Part
 from guards.engine.launch import adapter_tensor_name
@@ -51,6 +52,19 @@ def write_adapter(model: PeftModel, parts: Sequence[Part], base: str, folder: Pa
     settings.base_model_name_or_path = base  # a name: the folder it was trained from is nobody else's
     settings.inference_mode = True
     settings.save_pretrained(str(target))
+
+
+def read_adapter(folder: Path, base: Path) -> PeftModel:
+    """The shortened base wearing what `write_adapter` wrote, an adapter a role."""
+    card = Card.read(folder)
+    roles = [part.role for part in sorted(card.parts, key=lambda part: part.slot)]
+    settings = json.loads((folder / ADAPTER / "adapter_config.json").read_text("utf-8"))
+    model = auxiliary.dress(auxiliary.load(base, card.layers), roles, settings["r"], settings["lora_alpha"], seed=0)
+    tensors = load_file(folder / ADAPTER / "adapter_model.safetensors")
+    for part in card.parts:
+        names = {adapter_tensor_name(name, part.slot): name for name in auxiliary.weights_of(model, part.role)}
+        auxiliary.set_weights(model, part.role, {name: tensors[stored] for stored, name in names.items()})
+    return model
 
 
 def write_checkpoints(small: Path, model: PeftModel, parts: Sequence[Part], plan: Plan, folder: Path) -> None:
