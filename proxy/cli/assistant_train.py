@@ -30,7 +30,9 @@ _ROWS = "may be repeated."
 @click.option("--retain", type=_FILE, multiple=True, help=f"Rows that must stay; {_ROWS}")
 @click.option("--questions", type=_FILE, multiple=True, help=f"Rows of which the model's own answer must stay; {_ROWS}")
 @click.option("--name", help="Of the assistant; default: the set's.")
-@click.option("--objective", type=click.Choice(OBJECTIVES), default="divergence", show_default=True)
+@click.option(
+    "--objective", type=click.Choice(OBJECTIVES), default="divergence", show_default=True, help="What the parts learn."
+)
 @click.option("--base", type=_FOLDER, help="The checkpoint that the engine serves; default: the prepared small model.")
 @click.option(
     "--small", type=_FOLDER, help="A smaller model of its tokenizer for the parts; default: its first layers."
