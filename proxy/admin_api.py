@@ -19,6 +19,7 @@ from proxy.admin_models import (
     EntryBody,
     EntryChange,
     KeyBody,
+    ScoreBody,
     SetBody,
     SetChange,
     entry_json,
@@ -35,6 +36,7 @@ from proxy.experiments import api as experiments_api
 from proxy.explain import explained
 from proxy.keys import Caller, new_key
 from proxy.relay import Relay
+from proxy.score import scores_of
 from proxy.server import SERVER, Server
 from proxy.validation import parsed
 
@@ -66,6 +68,7 @@ def routes() -> list[web.RouteDef]:
         web.delete(f"{entries}/{{entry}}", remove_entry),
         web.post("/admin/v1/check", check_request),
         web.post("/admin/v1/compare", compare),
+        web.post("/admin/v1/score", score),
         web.get("/admin/v1/keys", list_keys),
         web.post("/admin/v1/keys", add_key),
         web.delete("/admin/v1/keys/{key}", remove_key),
@@ -251,6 +254,17 @@ async def compare(request: web.Request) -> web.Response:
             "findings": [finding_json(finding) for finding in exchange.plan.findings],
         }
     return _json(reply)
+
+
+async def score(request: web.Request) -> web.Response:
+    """Log-probabilities of given answers as an arm has them, for evaluations. Clients have no such call."""
+    server, caller = _admin(request)
+    body = await _body(request, ScoreBody)
+    exchange = opened(server, _DIALECTS[body.dialect], caller, dict(body.request), body.arm)
+    if body.arm != RAW:
+        exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, body.arm)
+    found = await scores_of(server, exchange, Relay(request, exchange, server), body.answers)
+    return _json({"rung": exchange.plan.rung, "answers": [one.as_json() for one in found]})
 
 
 async def audit(request: web.Request) -> web.Response:

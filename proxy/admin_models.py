@@ -130,6 +130,15 @@ class CompareBody(_Body):
     dialect: Literal["chat", "completions"] = "chat"
 
 
+class ScoreBody(_Body):
+    """A request, and answers to it whose probabilities are wanted."""
+
+    request: dict[str, Any]
+    answers: list[str] = Field(min_length=1, max_length=64)
+    arm: Name = GUARDED
+    dialect: Literal["chat", "completions"] = "chat"
+
+
 class AssistantBody(_Body):
     """An assistant to load."""
 

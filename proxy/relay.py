@@ -273,6 +273,13 @@ class Relay:
             async with self._upstream.post(x.dialect.path, self._body(), self._request.headers) as response:
                 yield response
 
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[Json]:
+        """The body that the engine would get under the plan, good while the block runs. Raises NotArmed."""
+        x = self._exchange
+        with self._offsets.wearing(x.plan.offset, x.model) as self._worn:
+            yield self._body()
+
     def _climb_without_offset(self) -> None:
         x = self._exchange
         self._metrics.offsets_lacked.labels("sent").inc()
