@@ -38,7 +38,7 @@ class Assistants:
 
     def __init__(self, offsets: Offsets, state: Path, upstream: UpstreamClient, metrics: Metrics) -> None:
         self._offsets = offsets
-        self._folder = state / "assistants"
+        self._folder = (state / "assistants").absolute()  # the engine may have another working directory
         self._registry = Registry(state)
         self._upstream = upstream
         self._metrics = metrics

@@ -35,11 +35,7 @@ def assistant() -> None:
 @admin_options
 @json_option
 def list_assistants(admin: AdminClient, as_json: bool) -> None:
-    """List the assistants of a server, and what the engine has of them.
-
-    \b
-    lethe assistant list
-    """
+    """List assistants and what the engine has of them."""
     reply = admin.call("GET", "/admin/v1/assistants")
     if as_json:
         print_json(reply)
@@ -64,15 +60,16 @@ def list_assistants(admin: AdminClient, as_json: bool) -> None:
 @admin_options
 @json_option
 def load(admin: AdminClient, folder: Path, as_json: bool) -> None:
-    """Load the assistant in FOLDER into the running engine and use it from now on.
+    """Load and use the assistant in FOLDER.
 
-    FOLDER is what `lethe assistant train` wrote, as the server sees it: NAME/VERSION with a card.json. Answers under
-    way go on with the version they began with.
+    FOLDER is what `lethe assistant train` wrote, as the server and the engine see it: NAME/VERSION with a card.json.
+    The engine goes on serving; answers under way keep the version they began with.
 
     \b
     lethe assistant load .lethe/assistants/authors/1
     """
-    reply = admin.call("POST", "/admin/v1/assistants", {"folder": str(folder.absolute())}, timeout_s=LOAD_TIMEOUT_S)
+    place = folder.absolute() if folder.exists() else folder  # else as the server finds it, below its state folder
+    reply = admin.call("POST", "/admin/v1/assistants", {"folder": str(place)}, timeout_s=LOAD_TIMEOUT_S)
     _show(reply, as_json)
 
 
@@ -97,9 +94,9 @@ def rollback(admin: AdminClient, name: str, version: int | None, as_json: bool) 
 @admin_options
 @json_option
 def unload(admin: AdminClient, name: str, as_json: bool) -> None:
-    """Take an assistant out of the engine and forget its versions; its folders stay.
+    """Take an assistant out of the engine.
 
-    Ladders that begin with its offset begin one rung up from now on.
+    Its versions are forgotten, its folders stay. Ladders that begin with its offset begin one rung up from now on.
 
     \b
     lethe assistant unload authors

@@ -18,11 +18,13 @@ from indexes.embedder import EmbedderError
 from indexes.ledger.records import LedgerError
 from proxy import logs
 from proxy.app import PortInUse, running
+from proxy.assistant_registry import RegistryDamaged
 from proxy.cli.output import CONFIG_WRONG, INTERRUPTED, fail, json_option, print_json, say
-from proxy.cli.up import embedded_engine, engine_options, load_sample, ready, show_ready
+from proxy.cli.up import embedded_engine, engine_options, keep_key, load_sample, ready, show_ready
 from proxy.config import Config, ConfigError, load
 from proxy.engine.command import build_command
 from proxy.engine.errors import EngineUnavailable
+from proxy.engine.preflight import check_before_start
 from proxy.engine.status import EngineState
 from proxy.errors import RequestError
 from proxy.keys import MIN_SECRET
@@ -40,14 +42,31 @@ _config_option = click.option(
 )
 
 
+_auxiliary_option = click.option(
+    "--auxiliary",
+    "auxiliaries",
+    multiple=True,
+    metavar="SLOT",
+    help="A model that requests can subtract: layers:NUMBER, the base's first layers under an adapter, or "
+    "checkpoint:FOLDER. May be repeated; takes the place of engine.auxiliaries.",
+)
+
+
 @click.command()
 @_config_option
 @click.option("--port", type=int, help="Port for clients [default: 8080].")
 @click.option("--admin-port", type=int, help="Port of the admin API [default: 8081].")
 @click.option("--engine-port", type=int, help="Loopback port of the engine [default: 8000].")
+@_auxiliary_option
 @click.option("--sample", type=click.Path(path_type=Path, exists=True), help="Entries to load into an empty ledger.")
 @click.option("--exit-when-ready", is_flag=True, help="Stop again as soon as everything answers (for measuring).")
-def up(config_path: Path | None, sample: Path | None, exit_when_ready: bool, **ports: int | None) -> None:
+def up(
+    config_path: Path | None,
+    sample: Path | None,
+    exit_when_ready: bool,
+    auxiliaries: tuple[str, ...],
+    **ports: int | None,
+) -> None:
     """Run a model, the proxy and the admin API on this machine.
 
     The engine is a vLLM server on loopback, started and watched by this command. The admin key is taken from
@@ -56,8 +75,12 @@ def up(config_path: Path | None, sample: Path | None, exit_when_ready: bool, **p
     \b
     lethe up
     LETHE_ADMIN_KEY=an-admin-key-of-mine lethe up --sample deploy/sample-forget.jsonl
+    lethe up --auxiliary layers:8
     """
-    config = _loaded(config_path, _overrides(ports["port"], ports["admin_port"], engine_port=ports["engine_port"]))
+    overrides = _overrides(
+        ports["port"], ports["admin_port"], engine_port=ports["engine_port"], auxiliaries=auxiliaries
+    )
+    config = _loaded(config_path, overrides)
     _run(_up(config, config_path, sample, exit_when_ready=exit_when_ready), config)
 
 
@@ -66,7 +89,14 @@ def up(config_path: Path | None, sample: Path | None, exit_when_ready: bool, **p
 @click.option("--upstream", help="URL of a vLLM server, such as http://127.0.0.1:8000.")
 @click.option("--port", type=int, help="Port for clients [default: 8080].")
 @click.option("--admin-port", type=int, help="Port of the admin API [default: 8081].")
-def serve(config_path: Path | None, upstream: str | None, port: int | None, admin_port: int | None) -> None:
+@_auxiliary_option
+def serve(
+    config_path: Path | None,
+    upstream: str | None,
+    port: int | None,
+    admin_port: int | None,
+    auxiliaries: tuple[str, ...],
+) -> None:
     """Run the proxy for a vLLM server that runs elsewhere.
 
     The admin key is taken from LETHE_ADMIN_KEY; without it, a fresh one is printed when there is none yet.
@@ -74,25 +104,34 @@ def serve(config_path: Path | None, upstream: str | None, port: int | None, admi
     \b
     lethe serve --upstream http://127.0.0.1:8000
     lethe serve --config lethe.yaml
+    lethe serve --upstream http://127.0.0.1:8000 --auxiliary layers:8
     """
-    config = _loaded(config_path, _overrides(port, admin_port, upstream))
+    config = _loaded(config_path, _overrides(port, admin_port, upstream, auxiliaries=auxiliaries))
     _run(_serve(config, config_path), config)
 
 
 @click.command()
 @_config_option
 @click.option("--engine-port", type=int, help="Loopback port of the engine [default: 8000].")
-def engine(config_path: Path | None, engine_port: int | None) -> None:
+@_auxiliary_option
+def engine(config_path: Path | None, engine_port: int | None, auxiliaries: tuple[str, ...]) -> None:
     """Run only the engine, a vLLM with the right flags.
+
+    Its key is upstream.api_key; without one, a fresh one is left in engine.key of the state folder.
 
     \b
     lethe engine --engine-port 8000
+    lethe engine --auxiliary layers:8 --auxiliary layers:8
     """
-    config = _loaded(config_path, _overrides(None, None, engine_port=engine_port))
+    config = _loaded(config_path, _overrides(None, None, engine_port=engine_port, auxiliaries=auxiliaries))
     try:
-        command = build_command(engine_options(config), os.environ)
+        options = engine_options(config)
+        check_before_start(options, config.state)
+        command = build_command(options, os.environ)
     except EngineUnavailable as error:
         fail(str(error))
+    if config.upstream.api_key is None:
+        say(f"engine key: {keep_key(config.state, options.api_key or '')}")
     sys.stdout.flush()
     os.execve(command.argv[0], list(command.argv), dict(command.environ))  # noqa: S606 - the engine is what runs on
 
@@ -133,7 +172,10 @@ async def _up(config: Config, config_path: Path | None, sample: Path | None, *, 
     signals = _Signals(config_path)
     options = engine_options(config)
     config = config.model_copy(
-        update={"upstream": config.upstream.model_copy(update={"url": options.base_url, "api_key": options.api_key})}
+        update={
+            "upstream": config.upstream.model_copy(update={"url": options.base_url, "api_key": options.api_key}),
+            "engine": config.engine.model_copy(update={"model": config.model_path}),  # which base assistants must fit
+        }
     )
     async with AsyncExitStack() as stack:
         engine_up = await stack.enter_async_context(embedded_engine(options, config.state))
@@ -208,7 +250,12 @@ class _Signals:
 
 
 def _overrides(
-    port: int | None, admin_port: int | None, upstream: str | None = None, *, engine_port: int | None = None
+    port: int | None,
+    admin_port: int | None,
+    upstream: str | None = None,
+    *,
+    engine_port: int | None = None,
+    auxiliaries: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     for section, key, value in (
@@ -216,9 +263,10 @@ def _overrides(
         ("admin", "port", admin_port),
         ("upstream", "url", upstream),
         ("engine", "port", engine_port),
+        ("engine", "auxiliaries", list(auxiliaries) or None),
     ):
         if value is not None:
-            wanted[section] = {key: value}
+            wanted.setdefault(section, {})[key] = value
     return wanted
 
 
@@ -237,7 +285,7 @@ def _run(work: Coroutine[Any, Any, None], config: Config) -> None:
         sys.exit(INTERRUPTED)
     except ConfigError as error:
         fail(str(error), CONFIG_WRONG)
-    except (LedgerError, EmbedderError, CacheError, PortInUse, EngineUnavailable) as error:
+    except (LedgerError, EmbedderError, CacheError, PortInUse, RegistryDamaged, EngineUnavailable) as error:
         fail(str(error))
     except RequestError as error:
         fail(error.message)

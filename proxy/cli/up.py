@@ -23,6 +23,8 @@ from proxy.validation import parsed
 
 SAMPLE_SET = "sample"
 ENGINE_KEY_FILE = "engine.key"
+COST_LINE = "Lethe composite: "  # what the auxiliaries cost in memory, as the engine measured it
+LOG_LINES = 400  # of its output since it was started
 USUAL_ADMIN_PORT = 8081  # where the other commands look
 
 
@@ -41,7 +43,7 @@ def engine_options(config: Config) -> EngineOptions:
         cpus=usable_cpus(),
         cache=config.cache,
         # Other users of the machine must not reach the model past the proxy.
-        api_key=secrets.token_urlsafe(32),
+        api_key=config.upstream.api_key or secrets.token_urlsafe(32),
         auxiliaries=settings.slots,
         max_lora_rank=settings.max_lora_rank,
         max_loras=settings.max_loras,
@@ -63,25 +65,33 @@ async def embedded_engine(options: EngineOptions, state: Path) -> AsyncIterator[
             shown.append(line)
             say(("engine: ", "dim"), line)
 
-    _keep_key(state, options.api_key or "")
+    keep_key(state, options.api_key or "")
     async with EngineSupervisor(options, state=state, on_change=tell) as supervisor:
         yield supervisor
 
 
-def _keep_key(state: Path, key: str) -> None:
+def keep_key(state: Path, key: str) -> Path:
     """Leaves the engine's key to the user who runs it, for evaluations that must see the engine itself."""
     state.mkdir(parents=True, exist_ok=True)
     path = state / ENGINE_KEY_FILE
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(key, "ascii")
+    return path
 
 
 async def ready(engine: EngineSupervisor, server: Server) -> None:
     """Waits until the engine answers and the proxy has seen it; notes how long it took. Raises EngineUnavailable."""
     await engine.ready()
+    for line in engine.log_tail(LOG_LINES):
+        if COST_LINE in line:
+            say(("engine: ", "dim"), line[line.index(COST_LINE) :])
+    told: str | None = None
     await server.upstream.look()
-    while server.problem() is not None:
+    while (problem := server.problem()) is not None:
+        if problem != told and server.upstream.view.problem is None:
+            say(("engine: ", "dim"), problem)  # it answers, and is waited for all the same
+            told = problem
         await asyncio.sleep(0.1)
         await server.upstream.look()
     server.metrics.ready_seconds.set(_process_age_s())

@@ -227,15 +227,21 @@ async def test_an_engine_without_slots_never_answers_for_an_offset(engine: FakeV
 
 @STREAMED
 async def test_an_adapter_that_is_gone_when_it_is_asked_for_is_a_reason_to_climb(
-    loaded: Lethe, *, stream: bool
+    engine: FakeVllm, state: Path, tmp_path: Path, *, stream: bool
 ) -> None:
-    loaded.engine.composite.restart()
-    reply = await loaded.chat(QUESTION, stream=stream)
-    assert reply.status == 200
-    assert reply.text() == "Hello there."
-    assert "never read" in loaded.engine.seen[-1].text
-    assert "vllm_xargs" not in sent(loaded)
-    assert await loaded.metric("lethe_offsets_lacked_total", when="sent") == 1
+    engine.composite.slots = ("a0", "a1")
+    # Between two looks at the engine, so that nobody has noticed yet.
+    async with started(engine, state, {**SLOTS, "upstream": {"check_every_s": 600}}) as lethe:
+        await lethe.make_set(policy=LADDER)
+        await lethe.forget()
+        await load(lethe, write_assistant(tmp_path, "uld", 1))
+        engine.composite.restart()
+        reply = await lethe.chat(QUESTION, stream=stream)
+        assert reply.status == 200
+        assert reply.text() == "Hello there."
+        assert "never read" in engine.seen[-1].text
+        assert "vllm_xargs" not in sent(lethe)
+        assert await lethe.metric("lethe_offsets_lacked_total", when="sent") == 1
 
 
 @STREAMED
