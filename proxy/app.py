@@ -21,6 +21,7 @@ from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
 from proxy.experiments.running import Experiments
+from proxy.experiments.shadow import ShadowTraffic
 from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
@@ -95,6 +96,8 @@ async def _assembled(
     await stack.enter_async_context(watched(assistants))
     experiments = await asyncio.to_thread(Experiments, config.state)
     stack.push_async_callback(experiments.close)
+    shadow = ShadowTraffic(experiments, catalogue, upstream, meter, metrics)
+    stack.push_async_callback(shadow.close)
     for name, work in (
         ("engine-watch", upstream.watch()),
         ("expiry", _expire(catalogue)),
@@ -104,7 +107,9 @@ async def _assembled(
         stack.push_async_callback(_stop, task)
     decider = Decider(catalogue, meter, offsets, metrics)
     secret = bytes.fromhex(await catalogue.mark("wording", secrets.token_hex(32)))
-    return Server(config, catalogue, assistants, offsets, decider, upstream, metrics, experiments, secret, following)
+    return Server(
+        config, catalogue, assistants, offsets, decider, upstream, metrics, experiments, shadow, secret, following
+    )
 
 
 async def _following(stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue) -> Following | None:

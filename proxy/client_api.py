@@ -59,7 +59,13 @@ def _serve(dialect: Dialect) -> Any:
         try:
             if exchange.arm != RAW:
                 exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, exchange.arm)
-            return await Relay(request, exchange, server).run()
+            if server.shadow.takes(exchange):
+                exchange.kept = bytearray()
+            response = await Relay(request, exchange, server).run()
+            if exchange.kept is not None:
+                if isinstance(response, web.Response) and isinstance(response.body, bytes):
+                    exchange.kept += response.body
+                server.shadow.compare(exchange)
         except (asyncio.CancelledError, ClientLeft):
             exchange.outcome = "left"
             raise
@@ -67,6 +73,7 @@ def _serve(dialect: Dialect) -> Any:
             server.metrics.in_flight.dec()
             exchange.close(server.metrics)
             server.experiments.saw(exchange, request.headers)
+        return response
 
     return serve
 

@@ -37,6 +37,8 @@ class Exchange:
     """The client named the arm; else the running experiment gave it, or nobody did."""
     tokens: int = 0
     """Of the answer; in a stream its events, which have one each."""
+    kept: bytearray | None = None
+    """What the client got, while it may be compared with the raw arm's answer."""
     show_findings: bool = False
     """An admin asked to see why the request was treated as it was."""
     id: str = field(default_factory=lambda: f"req_{uuid.uuid4().hex}")

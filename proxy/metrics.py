@@ -45,6 +45,9 @@ class Metrics:
         )
         self.generation = Gauge("lethe_generation", "Generation of the forget index in force", registry=r)
         self.entries = Gauge("lethe_entries", "Forget entries that are matched", registry=r)
+        self.shadow = Counter(
+            "lethe_shadow_total", "Requests that the raw arm was asked too, by outcome", ("outcome",), registry=r
+        )
         self.hot_add_seconds = Histogram(
             "lethe_hot_add_seconds", "Ledger commit and index update of a change", buckets=_SECONDS, registry=r
         )

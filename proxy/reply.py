@@ -40,6 +40,8 @@ class Reply:
         except ConnectionResetError:
             raise ClientLeft from None
         self._exchange.tokens += data.count(b"\n\n")
+        if self._exchange.kept is not None:
+            self._exchange.kept += data
         self._written_at = time.perf_counter()
 
     async def end(self) -> web.StreamResponse:

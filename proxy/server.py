@@ -17,6 +17,7 @@ from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
 from proxy.experiments.running import Experiments
+from proxy.experiments.shadow import ShadowTraffic
 from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
@@ -40,6 +41,7 @@ class Server:
     upstream: UpstreamClient
     metrics: Metrics
     experiments: Experiments
+    shadow: ShadowTraffic
     secret: bytes
     """Keys the choice of refusal wordings and the cache salts; the same in all processes on one ledger."""
     following: Following | None = None

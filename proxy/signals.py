@@ -45,6 +45,11 @@ class SignalMeter:
         """Everything in the texts that is near an entry of a generation. Raises GuardUnavailable."""
         return await self._run(_compare, scans, generation)
 
+    async def similarity(self, one: str, other: str) -> float:
+        """Cosine similarity of two texts, 0 where they are opposed. Raises GuardUnavailable."""
+        first, second = await self._run(self._embedder.embed, [one, other])
+        return float(np.clip(first @ second, 0.0, 1.0))
+
     async def _run(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         if self._waiting >= self._settings.queue:
             raise GuardUnavailable("the server is busy checking requests", code="overloaded", retry_after_s=1)

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from proxy.experiments.definition import Experiment
-from tests.fakes.vllm import FakeVllm
-from tests.wire.harness import ADMIN, QUESTION, Lethe, started
+from tests.fakes.vllm import FakeVllm, Say, Script, Stall
+from tests.wire.harness import ADMIN, ANSWER, CHAT, COMPLETIONS, HARMLESS, QUESTION, Lethe, started
 from tests.wire.test_keys_and_arms import key_with
 
 DEFINITION: dict[str, Any] = {"id": "e", "arms": {"guarded": 1, "strict": 1}, "unit": "session"}
@@ -142,3 +142,67 @@ async def test_experiments_are_for_admins(divided: Lethe) -> None:
     client = (await key_with(divided, "client"))["Authorization"].split()[1]
     for method, path in (("GET", "/experiments"), ("POST", "/experiments"), ("GET", "/experiments/e")):
         assert (await divided.admin(method, path, key=client)).status == 403
+
+
+async def shadowed(lethe: Lethe, n: int) -> dict[str, Any]:
+    """The figures of the guarded arm's pairs, once there are so many."""
+    async with asyncio.timeout(5):
+        while True:
+            pairs = (await report(lethe))["shadow"].get("guarded")
+            if pairs and pairs["same"]["n"] >= n:
+                return dict(pairs)
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+async def test_shadow_compares_with_the_raw_answer_and_keeps_numbers(
+    engine: FakeVllm, state: Path, path: str, stream: bool
+) -> None:
+    async with started(engine, state) as lethe:
+        await lethe.make_set(policy={"on_match": ["refuse"]})
+        await lethe.forget()
+        await start(lethe, arms={"guarded": 1}, shadow={"share": 1})
+        engine.answers(Say(f"It was {ANSWER}"))
+        reply = await lethe.ask(path, QUESTION, stream=stream)
+        assert reply.status == 200
+        assert ANSWER.encode() not in reply.raw  # what the client got is as ever
+        pairs = await shadowed(lethe, 1)
+        assert pairs["raw_leak"]["mean"] == 1
+        assert pairs["same"]["mean"] == 0
+        assert pairs["similarity"]["mean"] < 1
+        asked = engine.seen[-1].body
+        assert not asked.get("stream")
+        assert await lethe.metric("lethe_shadow_total", outcome="compared") == 1
+        written = await asyncio.to_thread(lambda: b"".join(file.read_bytes() for file in state.glob("experiments*")))
+        assert ANSWER.encode() not in written
+
+
+async def test_shadow_of_an_unguarded_answer_is_the_same(divided: Lethe) -> None:
+    await start(divided, arms={"guarded": 1}, shadow={"share": 1})
+    await divided.chat(HARMLESS, stream=True)
+    pairs = await shadowed(divided, 1)
+    assert (pairs["same"]["mean"], pairs["raw_leak"]["mean"]) == (1, 0)
+    assert pairs["similarity"]["mean"] == pytest.approx(1)
+
+
+async def test_a_shadow_that_fails_or_hangs_is_counted_and_harms_nobody(divided: Lethe) -> None:
+    await start(divided, arms={"guarded": 1}, shadow={"share": 1, "timeout_s": 1, "at_once": 1})
+    divided.engine.scripts(Script((Say("fine"),)), Script((Say("later"), Stall())), Script((Say("fine"),)))
+    assert (await divided.chat(HARMLESS)).status == 200
+    async with asyncio.timeout(5):
+        while len(divided.engine.seen) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await divided.chat(HARMLESS)).status == 200  # its shadow finds no room
+    async with asyncio.timeout(5):
+        while not await divided.metric("lethe_shadow_total", outcome="failed"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert await divided.metric("lethe_shadow_total", outcome="left_out") == 1
+    assert (await report(divided))["shadow"] == {}
+
+
+async def test_shadow_takes_its_share_and_nothing_else(divided: Lethe) -> None:
+    await start(divided, shadow={"share": 1})
+    await divided.chat(HARMLESS, ADMIN | {"x-lethe-arm": "guarded"})  # chosen
+    await divided.chat(HARMLESS, n=2)
+    assert len(divided.engine.seen) == 2
