@@ -67,7 +67,7 @@ class GuardedStream:
             raise BrokenStream("the engine ended the stream before it ended the answer")
         self.done = event.final or (bool(self.cuts) and not self._open)
         event.changed |= bool(cut)
-        out = [*before, b"" if stays else self._answer.write(event, cut)]
+        out = [*before, b"" if stays or event.whole else self._answer.write(event, cut)]
         return self._leave(b"".join([*out, *(self._answer.cut(choice) for choice in cut)]))
 
     def renew(self, generation: Generation) -> bytes:

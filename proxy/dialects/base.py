@@ -89,6 +89,8 @@ class Event:
     """Nothing comes after it."""
     changed: bool = False
     """It does not leave as the bytes that came."""
+    whole: bool = False
+    """It is a whole answer, whose payload leaves as one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class ChoiceStream:
             raise BrokenStream("the choices of the engine's answer are not numbered")
         if not all(choice.get("finish_reason") for choice in choices):
             raise BrokenStream("the engine's answer is not finished")
-        event = Event(b"", payload, changed=True)
+        event = Event(b"", payload, whole=True)
         keep_only(EVENT_FIELDS, payload)
         self._read_choices(event, prompt_tokens)
         return event

@@ -161,7 +161,7 @@ class MessageStream:
         return event
 
     def read_whole(self, payload: Json, prompt_tokens: int | None) -> Event:
-        event = Event(b"", payload, changed=True)
+        event = Event(b"", payload, whole=True)
         self._read_message(event, payload, prompt_tokens)
         if not payload.get("stop_reason"):
             raise BrokenStream("the engine's answer is not finished")

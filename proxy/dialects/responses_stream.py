@@ -64,6 +64,7 @@ _ITEM_FIELDS = frozenset(
     (
         *("id", "type", "role", "status", "content", "summary", "phase", "name", "namespace", "arguments", "input"),
         *("call_id", "code", "container_id", "outputs", "action", "server_label", "output", "error", "queries"),
+        "encrypted_content",  # emptied
     )
 )
 
@@ -107,7 +108,7 @@ class ResponseStream:
         return event
 
     def read_whole(self, payload: Json, prompt_tokens: int | None) -> Event:
-        event = Event(b"", payload, changed=True)
+        event = Event(b"", payload, whole=True)
         self._read_response(event, payload, prompt_tokens)
         if payload.get("status") not in ("completed", "incomplete"):
             raise BrokenStream("the engine's answer is not finished")

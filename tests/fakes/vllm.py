@@ -33,6 +33,9 @@ from tests.fakes.vllm_shapes import (
     as_json,
     tokens_of,
 )
+from tests.fakes.vllm_typed_shapes import MessagesShape, ResponsesShape, prompt_tokens_of
+
+AnyShape = Shape | ResponsesShape | MessagesShape
 
 
 @dataclass
@@ -70,6 +73,10 @@ class FakeVllm:
         self.tokenizing: asyncio.Event | None = None
         """What /tokenize waits for."""
         self.healthy = True
+        self.words: list[str] = []
+        """Its vocabulary."""
+        self.embeds = True
+        """It serves /v1/embeddings; one with a text model does not."""
         self.composite = Composite()
         self.probes: list[Seen] = []
         """The requests of canaries; they are not among `seen`."""
@@ -98,6 +105,10 @@ class FakeVllm:
         app.router.add_post("/v1/unload_lora_adapter", fake._unload)
         app.router.add_post("/v1/chat/completions", fake._generate)
         app.router.add_post("/v1/completions", fake._generate)
+        app.router.add_post("/v1/responses", fake._generate)
+        app.router.add_post("/v1/messages", fake._generate)
+        app.router.add_post("/v1/embeddings", fake._embed)
+        app.router.add_post("/detokenize", fake._detokenize)
         app.router.add_route("*", "/{elsewhere:.*}", _not_found)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
         await runner.setup()
@@ -151,6 +162,25 @@ class FakeVllm:
         counted = {"count": count, "max_model_len": MAX_MODEL_LEN, "tokens": list(range(count)), "token_strs": None}
         return web.Response(body=as_json(counted), content_type="application/json")
 
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        """Token n is the n-th of `words`; others are nothing, as for vLLM."""
+        tokens = (await request.json())["tokens"]
+        said = [self.words[token] for token in tokens if token < len(self.words)]
+        return web.Response(body=as_json({"prompt": "".join(said)}), content_type="application/json")
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        if not self.embeds:
+            return await _not_found(request)
+        seen = await _seen(request)
+        self.seen.append(seen)
+        given = seen.body["input"]
+        texts = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+        rows = [{"index": i, "object": "embedding", "embedding": [0.5, 0.25]} for i in range(len(texts))]
+        usage = {"prompt_tokens": 2, "total_tokens": 2, "completion_tokens": 0, "prompt_tokens_details": None}
+        answer = {"id": "embd-1", "object": "list", "created": 1, "model": MODEL, "data": rows, "usage": usage}
+        self.sent = as_json(answer)
+        return web.Response(body=self.sent, content_type="application/json")
+
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         seen = await _seen(request)
         if seen.body.get("return_tokens_as_token_ids"):
@@ -174,8 +204,8 @@ class FakeVllm:
             )
         problem = _problem(seen.raw, self.composite)
         if problem is not None:
-            return problem
-        shape = Shape(chat=seen.path.endswith("chat/completions"), body=seen.body)
+            return _as_anthropic(problem) if seen.path == "/v1/messages" else problem
+        shape = _shape_of(seen)
         if seen.body.get("stream"):
             return await self._stream(request, shape, script)
         return await self._whole(request, shape, script)
@@ -187,7 +217,7 @@ class FakeVllm:
         choice = {"index": 0, "text": "x", "logprobs": {"top_logprobs": [tops]}, "finish_reason": "length"}
         return web.json_response({"id": "cmpl-1", "object": "text_completion", "created": 1, "choices": [choice]})
 
-    async def _stream(self, request: web.Request, shape: Shape, script: Script) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, shape: AnyShape, script: Script) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", **script.headers})
         await response.prepare(request)
         self.sent = b""
@@ -211,7 +241,7 @@ class FakeVllm:
             if len(places) > 2:  # so that each piece is a packet of its own
                 await asyncio.sleep(0.001)
 
-    async def _whole(self, request: web.Request, shape: Shape, script: Script) -> web.StreamResponse:
+    async def _whole(self, request: web.Request, shape: AnyShape, script: Script) -> web.StreamResponse:
         for step in script.steps:
             match step:
                 case Raw(data):
@@ -246,6 +276,14 @@ async def _pauses(step: Wait | Reached | Stall | Close) -> bool:
     return True
 
 
+def _shape_of(seen: Seen) -> AnyShape:
+    if seen.path == "/v1/responses":
+        return ResponsesShape(seen.body)
+    if seen.path == "/v1/messages":
+        return MessagesShape(seen.body)
+    return Shape(chat=seen.path.endswith("chat/completions"), body=seen.body)
+
+
 async def _not_found(_: web.Request) -> web.Response:
     return web.Response(status=404, body=as_json({"detail": "Not Found"}), content_type="application/json")
 
@@ -272,7 +310,8 @@ def _problem(raw: bytes, composite: Composite) -> web.Response | None:
         return _error(400, message, "BadRequestError", "temperature")
     if temperature == 0 and (body.get("n") or 1) > 1:
         return _error(400, f"n must be 1 when using greedy sampling, got {body['n']}.", "BadRequestError", None)
-    count = tokens_of(body)
+    typed = "input" in body or "system" in body
+    count = prompt_tokens_of(body) if typed else tokens_of(body)
     if count > MAX_MODEL_LEN:
         message = (
             f"This model's maximum context length is {MAX_MODEL_LEN} tokens. However, your prompt contains at least "
@@ -286,6 +325,15 @@ def _problem(raw: bytes, composite: Composite) -> web.Response | None:
 def _error(status: int, message: str, kind: str, param: str | None) -> web.Response:
     error = {"message": message, "type": kind, "param": param, "code": status}
     return web.Response(status=status, body=as_json({"error": error}), content_type="application/json")
+
+
+def _as_anthropic(problem: web.Response) -> web.Response:
+    """The same error as the route for Anthropic's clients says it; a body that cannot be read is said as elsewhere."""
+    error = json.loads(problem.body)["error"]  # type: ignore[arg-type]
+    if (error["param"] or "").startswith("body."):
+        return problem
+    said = {"type": "error", "error": {"type": error["type"], "message": error["message"]}}
+    return web.Response(status=problem.status, body=as_json(said), content_type="application/json")
 
 
 def _break(request: web.Request) -> None:

@@ -6,6 +6,7 @@ which order several choices speak, is its own affair.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import aiohttp
 from tests.fakes.vllm_shapes import Say
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 
 Shape = Any
 
@@ -67,10 +69,43 @@ def _cases() -> list[Case]:
             cases.append(Case(f"{kind}: {name}", path, _asked(path, **fields)))
         long = {"messages": [{"role": "user", "content": "hi " * 9000}]} if path == CHAT else {"prompt": "hi " * 9000}
         cases.append(Case(f"{kind}: too long", path, long))
+    cases += _typed_cases()
+    cases.append(Case("completions: token ids", COMPLETIONS, {"prompt": [19556, 905], "max_tokens": 3}))
+    cases.append(Case("completions: lists of token ids", COMPLETIONS, {"prompt": [[19556], [905]], "max_tokens": 3}))
+    cases.append(Case("detokenize", "/detokenize", {"tokens": [19556, 905]}))
     cases.append(Case("tokenize: prompt", "/tokenize", {"prompt": "hi there", "add_special_tokens": False}))
     cases.append(Case("tokenize: messages", "/tokenize", {"messages": [{"role": "user", "content": "hi"}]}))
     cases.append(Case("unknown route", "/v1/nothing", {}))
     return cases
+
+
+def _typed_cases() -> Iterator[Case]:
+    asked: dict[str, dict[str, Any]] = {
+        RESPONSES: {"input": "Say hi", "max_output_tokens": 6, "seed": 1, "ignore_eos": True},
+        MESSAGES: {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 6, "temperature": 0},
+    }
+    parts: dict[str, dict[str, Any]] = {
+        RESPONSES: {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Say hi"}]}]},
+        MESSAGES: {"messages": [{"role": "user", "content": [{"type": "text", "text": "Say hi"}]}]},
+    }
+    long = "hi " * 9000
+    for path, body in asked.items():
+        system = {"instructions" if path == RESPONSES else "system": "Be brief."}
+        too_long = {"input": long} if path == RESPONSES else {"messages": [{"role": "user", "content": long}]}
+        for name, fields in (
+            ("whole", {}),
+            ("stream", {"stream": True}),
+            ("parts and a system prompt", parts[path] | system),
+            ("stream, parts and a system prompt", parts[path] | system | {"stream": True}),
+            ("unknown model", {"model": "nothing"}),
+            ("wrong type", {"temperature": "hot"}),
+            ("wrong value", {"temperature": -1}),
+            ("too long", too_long),
+        ):
+            yield Case(f"{path}: {name}", path, body | fields)
+    ends = ENDS_AT_ONCE | {"input": "Say hi"}
+    yield Case("responses: ends at once", RESPONSES, ends)
+    yield Case("responses: stream, ends at once", RESPONSES, ends | {"stream": True})
 
 
 CASES = _cases()
@@ -99,7 +134,9 @@ async def card_shape(http: aiohttp.ClientSession, url: str) -> Shape:
 
 def _body_shape(raw: bytes) -> Shape:
     body = json.loads(raw)
-    if "error" in body:  # its wording is the engine's own; what the proxy reads of it is not
+    if "error" in body and body.get("type") == "error":
+        return {"anthropic error": {"keys": [*body, *body["error"]], "type": body["error"]["type"]}}
+    if body.get("error"):  # its wording is the engine's own; what the proxy reads of it is not
         error = body["error"]
         return {"error": {"keys": list(error), "type": error["type"], "param": error["param"], "code": error["code"]}}
     return _types(body)
@@ -109,6 +146,8 @@ def _stream_shape(raw: bytes) -> Shape:
     """For each choice the kinds of its events in order, repeats once; the shape of each kind; and how it all ends."""
     events = raw.decode().split("\n\n")
     assert events.pop() == "", "the stream ends with a blank line"
+    if events[0].startswith("event: "):
+        return _typed_stream_shape(events)
     assert all(event.startswith("data: ") and "\n" not in event for event in events)
     *data, last = [event[6:] for event in events]
     orders: dict[Any, list[str]] = {}
@@ -121,6 +160,22 @@ def _stream_shape(raw: bytes) -> Shape:
         if order[-1:] != [kind]:
             order.append(kind)
     return {"orders": orders, "shapes": shapes, "last": last, "usage last": _kind(json.loads(data[-1]))[0] == "usage"}
+
+
+def _typed_stream_shape(events: list[str]) -> Shape:
+    """The order of the kinds of events, repeats once, and the shape of each."""
+    order: list[str] = []
+    shapes: dict[str, Shape] = {}
+    for event in events:
+        first, second = event.split("\n")
+        kind, payload = first.removeprefix("event: "), json.loads(second.removeprefix("data: "))
+        assert payload["type"] == kind
+        shape = _types(payload)
+        assert shapes.setdefault(kind, shape) == shape, f"two shapes of {kind}"
+        if order[-1:] != [kind]:
+            order.append(kind)
+    numbers = [json.loads(event.split("data: ", 1)[1]).get("sequence_number") for event in events]
+    return {"order": order, "shapes": shapes, "numbered": numbers == list(range(len(events)))}
 
 
 def _kind(payload: dict[str, Any]) -> tuple[str, int | None]:

@@ -99,6 +99,7 @@ class Shape:
     def __init__(self, *, chat: bool, body: dict[str, Any]) -> None:
         self.chat = chat
         prompts = body["prompt"] if isinstance(body.get("prompt"), list) else [None]
+        prompts = [None] if isinstance(prompts[0], int) else prompts
         self.choices = (body.get("n") or 1) * len(prompts)
         options = body.get("stream_options") or {}
         self._usage_wanted = bool(options.get("include_usage"))
@@ -266,6 +267,8 @@ def tokens_of(body: dict[str, Any]) -> int:
     if messages is not None:
         return sum(3 + len(_text_of(message.get("content")).split()) for message in messages)
     prompt = body.get("prompt", "")
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], str):
+        return sum(len(ids) if isinstance(ids, list) else 1 for ids in prompt)
     return sum(len(text.split()) for text in (prompt if isinstance(prompt, list) else [prompt]))
 
 
