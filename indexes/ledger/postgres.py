@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from indexes.ledger.records import LedgerCorrupt, LedgerError, LedgerOutdated, Member
 from indexes.ledger.schema import VERSION, migrate
-from indexes.ledger.sql import Row, SqlLedger, Values
+from indexes.ledger.sql import FETCHED, Row, SqlLedger, Values
 
 WORDS = {
     "text": 'TEXT COLLATE "C"',  # compared by characters, as SQLite does: pages and times depend on it
@@ -109,6 +109,14 @@ class PostgresLedger(SqlLedger):
                 return cursor.execute(_own(sql), values).fetchall()
 
         return read() if self._inside else self._twice(read)
+
+    def _stream(self, sql: str) -> Iterator[list[Row]]:
+        if self._db is None:
+            raise LedgerError(f"the connection to the ledger {self.place} was lost")
+        with self._db.cursor("stream", binary=True) as cursor:
+            cursor.execute(_own(sql))
+            while rows := cursor.fetchmany(FETCHED):
+                yield rows
 
     def _run(self, sql: str, values: Values = ()) -> int:
         with self._cursor() as cursor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from indexes.entries import content_digest
-from indexes.ledger.rows import entry_of
+from indexes.ledger.rows import ENTRY_COLUMNS, entry_of
 
 PAGE = 1000  # entries that are looked at together
 
@@ -87,8 +87,17 @@ STEPS = (
 
 VERSION = len(STEPS)
 
-TABLES = ("generations", "changes", "sets", "entries", "vectors", "replies", "keys", "marks")
-"""All of them, in an order in which they can be filled."""
+COLUMNS = {
+    "generations": "number, at, actor",
+    "changes": "generation, action, set_id, entry_id",
+    "sets": "id, label, policy, retain",
+    "entries": f"{ENTRY_COLUMNS}, storage, sealed",
+    "vectors": "owner, model, count, rows",
+    "replies": "key, digest, generation, ids",
+    "keys": "id, digest, scopes, label, created_at",
+    "marks": "name, value",
+}
+"""All tables of the newest version, in an order in which they can be filled."""
 
 
 def migrate(ledger: Migrating, version: int, words: Mapping[str, str]) -> None:

@@ -27,8 +27,10 @@ from indexes.ledger.records import (
     set_owner,
 )
 from indexes.ledger.rows import ENTRY_COLUMNS, entry_of, row_of
+from indexes.ledger.schema import COLUMNS
 from indexes.vectors import Vectors
 
+FETCHED = 500  # rows of a stream at a time
 ASKED = 500  # values of one statement: databases bound them, and a plan for each number of them would be kept
 
 Row = tuple[Any, ...]
@@ -58,6 +60,10 @@ class SqlLedger(ABC, Ledger):
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:
         """All or nothing, durable when it ends, one writer at a time."""
+
+    @abstractmethod
+    def _stream(self, sql: str) -> Iterator[list[Row]]:
+        """The rows of a query inside a snapshot, some at a time."""
 
     def _removal(self) -> AbstractContextManager[None]:
         """A transaction after which what it removed can be found in no file of the ledger."""
@@ -331,6 +337,33 @@ class SqlLedger(ABC, Ledger):
             "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+    # -- whole tables, for backups
+
+    place: str
+    """Where it is, for messages."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Several of the calls below, all or nothing."""
+        return self._transaction()
+
+    def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return int(self._all(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 - tables of the schema
+
+    def stream(self, table: str) -> Iterator[list[Row]]:
+        """All rows of a table, in an order in which they can be stored again. Inside a snapshot."""
+        order = f" ORDER BY generation, {self._CHANGE_ORDER}" if table == "changes" else ""
+        return self._stream(f"SELECT {COLUMNS[table]} FROM {table}{order}")  # noqa: S608
+
+    def clear(self, table: str) -> None:
+        """Empties a table. Inside a transaction."""
+        self._run(f"DELETE FROM {table}")  # noqa: S608
+
+    def fill(self, table: str, rows: Iterable[Values]) -> None:
+        """Adds rows as `stream` gives them. Inside a transaction."""
+        places = ", ".join("?" * len(COLUMNS[table].split(",")))
+        self._many(f"INSERT INTO {table} ({COLUMNS[table]}) VALUES ({places})", rows)  # noqa: S608
 
     # -- inside
 

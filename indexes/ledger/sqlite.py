@@ -13,9 +13,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, Member
+from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, LedgerOutdated, Member
 from indexes.ledger.schema import VERSION, migrate
-from indexes.ledger.sql import Row, SqlLedger, Values
+from indexes.ledger.sql import FETCHED, Row, SqlLedger, Values
 
 WORDS = {
     "text": "TEXT",
@@ -38,9 +38,10 @@ class SqliteLedger(SqlLedger):
     def __init__(self, path: Path, *, locked: bool = False) -> None:
         """Opens or creates the ledger. Raises LedgerBusy, LedgerCorrupt, or LedgerError where the storage refuses.
 
-        `locked`: the lock is held already, by the process whose workers share this file.
+        `locked`: the lock is held by another process, whose workers share this file, or beside which it is only read.
         """
         self.path = path
+        self.place = str(path)
         self._members: _Members | None = None
         self._lock: IO[str] | None = None
         with ExitStack() as undo:
@@ -72,6 +73,11 @@ class SqliteLedger(SqlLedger):
             raise LedgerCorrupt(
                 f"the ledger {self.path} has schema {version}, this version reads {VERSION}: use the version of "
                 "Lethe that wrote it"
+            )
+        if not checked and not empty:
+            raise LedgerOutdated(
+                f"the ledger {self.path} has schema {version}, this version needs {VERSION}: start the server, or run "
+                "'lethe ledger migrate'"
             )
         with self._removal():  # a step may take text away
             migrate(self, version, WORDS)
@@ -107,6 +113,11 @@ class SqliteLedger(SqlLedger):
             return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
+
+    def _stream(self, sql: str) -> Iterator[list[Row]]:
+        cursor = self._db.execute(sql)
+        while rows := cursor.fetchmany(FETCHED):
+            yield rows
 
     def _run(self, sql: str, values: Values = ()) -> int:
         return self._db.execute(sql, values).rowcount
@@ -148,15 +159,19 @@ class SqliteLedger(SqlLedger):
         self._shared().beat(member)
 
     def living(self, within_s: float) -> list[Member]:
-        return self._shared().living(within_s)
+        return self._shared().living(within_s) if self._members or self._members_file.exists() else []
 
     def leave(self, member_id: str) -> None:
         self._shared().leave(member_id)
 
+    @property
+    def _members_file(self) -> Path:
+        return Path(f"{self.path}-members")
+
     def _shared(self) -> "_Members":
         if self._members is None:
             try:
-                self._members = _Members(Path(f"{self.path}-members"))
+                self._members = _Members(self._members_file)
             except (OSError, sqlite3.Error) as error:
                 raise self._failure(error) from error
         return self._members

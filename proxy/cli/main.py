@@ -21,6 +21,7 @@ COMMANDS = {
     "engine": "proxy.cli.run",
     "validate": "proxy.cli.run",
     "forget": "proxy.cli.forget",
+    "ledger": "proxy.cli.ledger",
     "sets": "proxy.cli.look",
     "check": "proxy.cli.look",
     "compare": "proxy.cli.look",

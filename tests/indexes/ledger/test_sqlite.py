@@ -1,11 +1,7 @@
 """The SQLite file: one server, nothing acknowledged is lost, nothing removed stays, damage is named with the cure."""
 
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +14,6 @@ from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, NewEn
 from indexes.ledger.schema import VERSION
 from indexes.ledger.sqlite import SqliteLedger
 
-ROOT = Path(__file__).resolve().parents[3]
 ROWS = np.ones((2, 4), np.float32)
 ENTRY = Entry("e1", "s1", Kind.FACT, texts=("the secret of the tower",), answers=("a brass key",), label="a label")
 
@@ -172,89 +167,3 @@ def test_removed_text_is_in_no_file_any_more(ledger: SqliteLedger, path: Path, w
         ledger.put_set(ForgetSet("s1"), ROWS, "m", actor="a", create=False)
     for file in files(path):  # while the server runs, not only after a clean end
         assert b"secret" not in file.read_bytes(), file.name
-
-
-# -- a server that is killed
-
-WRITER = """
-import sys
-import numpy as np
-from pathlib import Path
-from indexes.entries import Entry, ForgetSet, Kind
-from indexes.ledger.records import NewEntry, Once
-from indexes.ledger.sqlite import SqliteLedger
-
-ledger = SqliteLedger(Path(sys.argv[1]))
-start = ledger.generation()
-for n in range(start, start + 100_000):
-    size = 1 + n % 4
-    batch = [
-        NewEntry(Entry(f"b{n}.{i}of{size}", "s1", Kind.FACT, texts=("text " * (n % 50),)), np.ones((i + 1, 4), "f4"))
-        for i in range(size)
-    ]
-    generation, ids = ledger.add_entries(batch, "m", actor="child", once=Once(f"k{n}", "d"))
-    print("add", generation, *ids, flush=True)
-    if n % 5 == 4:
-        print("drop", ledger.drop_entry("s1", ids[0], actor="child"), ids[0], flush=True)
-"""
-
-
-def test_nothing_acknowledged_is_lost_when_the_server_is_killed(ledger: SqliteLedger, path: Path) -> None:
-    ledger.close()
-    chance = np.random.default_rng(20260504)
-    added: dict[str, int] = {}
-    dropped: set[str] = set()
-    for _ in range(4):
-        lines = killed_after(chance.uniform(0.02, 0.25), path)
-        for action, generation, *ids in (line.split() for line in lines):
-            if action == "add":
-                added |= dict.fromkeys(ids, int(generation))
-            else:
-                dropped |= set(ids)
-        reopened = SqliteLedger(path)
-        try:
-            assert_whole(reopened, added, dropped)
-        finally:
-            reopened.close()
-    assert len(added) > 20
-    assert dropped
-
-
-def killed_after(delay_s: float, path: Path) -> list[str]:
-    """Runs the writer and kills it `delay_s` after its first word; returns what it had acknowledged."""
-    command = [sys.executable, "-c", WRITER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}) as child:
-        assert child.stdout is not None
-        try:
-            first = child.stdout.readline()
-            time.sleep(delay_s)
-        finally:
-            child.kill()
-        rest = child.stdout.read()
-    assert child.returncode == -signal.SIGKILL
-    said = first + rest
-    return said[: said.rfind("\n") + 1].splitlines()  # a line that was cut was not acknowledged
-
-
-def assert_whole(ledger: SqliteLedger, added: dict[str, int], dropped: set[str]) -> None:
-    there = {entry.id: entry for entry in ledger.entries(None, "", 1_000_000)}
-    changes = ledger.changes(0, 1_000_000)
-    removed = {change.entry_id for change in changes if change.action == "entry.remove"}
-    assert dropped <= removed
-    # Everything acknowledged is there, in the generation that was acknowledged.
-    assert {i: there[i].generation for i in added if i not in removed} == {
-        i: generation for i, generation in added.items() if i not in removed
-    }
-    # What is there beyond that is whole: all of its batch, the vectors of each, the lines of the log.
-    logged = {change.entry_id: change.generation for change in changes if change.action == "entry.add"}
-    assert set(there) == set(logged) - removed
-    batches: dict[str, set[str]] = {}
-    for entry_id in logged:
-        batches.setdefault(str(entry_id).split(".")[0], set()).add(str(entry_id))
-    assert all(len(batch) == int(next(iter(batch)).split("of")[1]) for batch in batches.values())
-    for entry_id in there:
-        held = ledger.vectors(entry_id, "m")
-        assert held is not None
-        assert held.shape == (int(entry_id.split(".")[1].split("of")[0]) + 1, 4)
-    assert all(ledger.vectors(str(entry_id), "m") is None for entry_id in removed)
-    assert sorted({change.generation for change in changes}) == list(range(1, ledger.generation() + 1))
