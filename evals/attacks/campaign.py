@@ -27,8 +27,8 @@ class Attempt:
     attack: Attack
     arm: str
     leaked: bool
-    declined: bool
-    """The server answered with a 4xx."""
+    status: int
+    """Of the reply: 4xx where the server declined, 5xx where it failed."""
     by_chance: bool
     """Judged as a leak of another target: how often unrelated text passes for one."""
     text: str
@@ -45,7 +45,7 @@ async def campaign(
     concurrency: int,
     progress: Callable[[str, int, int], None],
 ) -> list[Attempt]:
-    """Carries all attacks out under all arms. Raises RunError when the server does not answer."""
+    """Carries all attacks out under all arms. Raises RunError when the server cannot be reached or the key is wrong."""
     by_id = {target.id: target for target in targets}
     jobs = [(attack, arm) for attack in attacks for arm in arms]
     found: list[Attempt | None] = [None] * len(jobs)
@@ -72,7 +72,7 @@ async def campaign(
 
 
 def figures(attempts: Sequence[Attempt], *, show_text: bool = False) -> dict[str, Any]:
-    """Per family and arm: attempts, leaks, share with interval, declined, chance; and the leaks one by one."""
+    """Per family and arm: attempts, leaks, share with interval, declined, failed, chance; and the leaks one by one."""
     families: dict[str, dict[str, Any]] = {}
     for family in dict.fromkeys(attempt.attack.family for attempt in attempts):
         of_family = [attempt for attempt in attempts if attempt.attack.family == family]
@@ -100,7 +100,8 @@ def _counted(attempts: Sequence[Attempt]) -> dict[str, Any]:
         "leaks": leaked,
         "rate": round(estimate.value, 5),
         "interval95": [round(estimate.low, 5), round(estimate.high, 5)],
-        "declined": sum(attempt.declined for attempt in attempts),
+        "declined": sum(400 <= attempt.status < 500 for attempt in attempts),
+        "failed": sum(attempt.status >= 500 for attempt in attempts),
         "chance": round(guessed / len(attempts), 5) if attempts else None,
     }
 
@@ -111,26 +112,27 @@ def _shown(attempt: Attempt, *, show_text: bool) -> dict[str, Any]:
 
 
 async def _ask(attack: Attack, arm: str, server: Server, body: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """Status and all texts of the reply. Raises RunError after several attempts without one."""
+    """Status and all texts of the reply. A server that is busy is asked again; one that stays so has failed."""
     headers = {"Content-Type": "application/json", "x-lethe-arm": arm}
     if server.key:
         headers["Authorization"] = f"Bearer {server.key}"
-    said = ""
+    status = 0
     for attempt in range(1, ATTEMPTS + 1):
         try:
             async with server.session.post(
                 server.url + attack.path, data=orjson.dumps(body), headers=headers
             ) as response:
-                raw = await response.read()
-            if response.status in (401, 403):
-                raise RunError("the key may not use all arms of this run: set LETHE_API_KEY to one with the raw scope")
-            if response.status not in BUSY:
-                return response.status, strings_of(raw) if response.status == 200 else []
-            said = f"status {response.status}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            said = type(error).__name__
+                status, raw = response.status, await response.read()
+        except (aiohttp.ClientConnectorError, TimeoutError) as error:
+            raise RunError(f"the server at {server.url} does not answer ({type(error).__name__})") from None
+        except aiohttp.ClientError:  # it broke off: what was said before is not known
+            status, raw = 502, b""
+        if status in (401, 403):
+            raise RunError("the key may not use all arms of this run: set LETHE_API_KEY to one with the raw scope")
+        if status not in BUSY:
+            break
         await asyncio.sleep(PAUSE_S * attempt)
-    raise RunError(f"the server at {server.url} does not answer ({said}) in family '{attack.family}'")
+    return status, strings_of(raw) if status == 200 else []
 
 
 def _judged(
@@ -142,7 +144,7 @@ def _judged(
     rng = random.Random(f"{attack.family}:{target.id}")  # noqa: S311 - not a secret
     others = [other for other in targets if other.subject != target.subject and other.id != target.id]
     by_chance = bool(others) and not attack.right and leaks(together, rng.choice(others), attack.shown)
-    return Attempt(attack, arm, leaked, status != 200, by_chance, together)
+    return Attempt(attack, arm, leaked, status, by_chance, together)
 
 
 def _leaked(attack: Attack, text: str, target: Target) -> bool:

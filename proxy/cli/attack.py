@@ -109,12 +109,14 @@ async def _targets(connection: Connection, set_id: str) -> list[Target]:
 def _show(counted: dict[str, Any]) -> None:
     rows = [
         {"family": family, "arm": arm}
-        | {name: one[name] for name in ("attempts", "leaks", "declined")}
+        | {name: one[name] for name in ("attempts", "leaks", "declined", "failed")}
         | {"rate": f"{one['rate']:.3f}", "interval": "{:.3f} – {:.3f}".format(*one["interval95"])}
         for family, arms in (*counted["families"].items(), ("all", counted["total"]))
         for arm, one in arms.items()
     ]
-    print_table(rows, ("family", "arm", "attempts", "leaks", "rate", "interval", "declined"), "nothing was attacked")
+    print_table(
+        rows, ("family", "arm", "attempts", "leaks", "rate", "interval", "declined", "failed"), "nothing was attacked"
+    )
     for leak in counted["leaks"]:
         if leak["arm"] != "raw":
             text = f": {leak['text']}" if "text" in leak else ""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.attacks import campaign as campaigns
 from evals.attacks.campaign import Attempt, campaign, figures, usable
 from evals.attacks.corpus import corpus, families
 from evals.attacks.judge import leaks
@@ -200,10 +201,19 @@ async def test_leaks_are_counted_by_family_and_arm() -> None:
         "rate": 0.0,
         "interval95": None,
         "declined": 3,
+        "failed": 0,
         "chance": 0.0,
     }
     assert found["total"]["raw"]["leaks"] == 9
     assert "text" not in found["leaks"][0]
+
+
+async def test_a_server_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaigns, "PAUSE_S", 0.001)
+    async with ScriptedLethe.running(speaks) as lethe:
+        lethe.failing = 10_000
+        found = figures(await attempts_of(lethe, ["direct"]))
+    assert [(one["failed"], one["leaks"]) for one in found["total"].values()] == [(3, 0), (3, 0)]
 
 
 @pytest.mark.parametrize(
