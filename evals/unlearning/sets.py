@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.gate.rows import rows
+from guards.engine.training.augment import FORMS
 
 AUTHOR = 20  # rows an author, in order
 CHOICE, REPORT, OTHER = (
@@ -41,6 +42,10 @@ class Sets:
     general: Sequence[str]  # questions for which the model's own answers are retain rows
     choosing: dict[str, Sequence[Pair]]
     reported: dict[str, Sequence[Pair]]
+
+    def framed(self, number: int = 2) -> list[Pair]:
+        """The forget questions inside other requests; they train, too."""
+        return [(form.format(question), answer) for question, answer in self.forget for form in FORMS[:number]]
 
 
 def sets(tofu: Path, author: int) -> Sets:

@@ -1,0 +1,86 @@
+"""Training and answering in the engine's environment, with everything that is done already kept in one folder."""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.unlearning.methods import Method, Training
+from evals.unlearning.sets import Pair, Sets
+
+TOKENS = 64  # of an answer; the taught ones have 36 on average and 62 at most
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """python: the engine's. base: the taught model. folder: where rows, stages, assistants and answers are kept."""
+
+    python: Path
+    base: Path
+    folder: Path
+    threads: int
+
+    def trained(self, name: str, training: Training, sets: Sets) -> Path:
+        """The folder of an assistant's latest version; trained now where there is none of these rows and settings."""
+        files = self._rows(name, training, sets)
+        home = self.folder / "assistants"
+        command = [self.python, "-m", "guards.engine.training", "--name", name, "--objective", training.objective]
+        command += ["--base", self.base, "--out", home, "--work", self.folder / "stages", "--threads", self.threads]
+        command += [*training.arguments, *files, "--strengths", "1", "--json"]
+        made = self.folder / f"{name}.json"
+        asked = json.dumps([str(part) for part in command])
+        if made.is_file() and (known := json.loads(made.read_text("utf-8")))["asked"] == asked:
+            return Path(known["folder"])
+        done = self._run(command)
+        folder = Path(json.loads(done)["folder"])
+        made.write_text(json.dumps({"asked": asked, "folder": str(folder)}), encoding="utf-8")
+        return folder
+
+    def answered(
+        self, assistant: Path, method: Method, strengths: Sequence[float], asked: Mapping[str, Sequence[Pair]]
+    ) -> dict[float, dict[str, list[str]]]:
+        """Strength → set → answers; strength 0 is the model alone, and always there."""
+        points = [None, *(method.point(strength) for strength in strengths)]
+        order = {
+            "base": str(self.base),
+            "assistant": str(assistant),
+            "sets": {name: [question for question, _ in pairs] for name, pairs in asked.items()},
+            "points": points,
+            "tokens": TOKENS,
+            "threads": self.threads,
+            "out": str(self.folder / "answers"),
+        }
+        found: dict[float, dict[str, list[str]]] = {}
+        for point, name, path in json.loads(self._run([self.python, "-m", "evals.unlearning.answer"], order))["files"]:
+            strength = point["strength"] if point else 0.0
+            found.setdefault(strength, {})[name] = json.loads(Path(path).read_text("utf-8"))["texts"]
+        return found
+
+    def _rows(self, name: str, training: Training, sets: Sets) -> list[str | Path]:
+        groups: dict[str, Sequence[Pair]] = {
+            "forget": sets.forget,
+            "paraphrases": [*sets.reworded, *sets.framed()],
+            "retain": sets.retain,
+            "questions": [(question, "") for question in sets.general],
+        }
+        if training.perturbed:
+            groups["perturbed"] = sets.wrong
+        folder = self.folder / "rows" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        given: list[str | Path] = []
+        for group, pairs in groups.items():
+            path = folder / f"{group}.json"
+            path.write_text(json.dumps([{"question": q, "answer": a} for q, a in pairs]), encoding="utf-8")
+            given += [f"--{group}", path]
+        return given
+
+    def _run(self, command: Sequence[object], order: Any = None) -> str:
+        text = json.dumps(order) if order is not None else None
+        env = os.environ | {"GOMP_SPINCOUNT": "0"}  # threads that wait should not hold a core that others want
+        done = subprocess.run(
+            list(map(str, command)), input=text, stdout=subprocess.PIPE, text=True, env=env, check=True
+        )
+        return done.stdout
