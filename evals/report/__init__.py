@@ -1,0 +1,1 @@
+"""The report of runs and attacks: one HTML file that needs nothing else."""

@@ -1,0 +1,305 @@
+"""Puts a report together: summaries of runs and attacks in, one page out. It links to nothing and loads nothing.
+
+What was asked and said is hidden unless it is to be shown: a report about forgetting must not be a leak itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from evals.report.cells import bold, estimate, number, signed, table
+from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
+from evals.report.published import DEVIATIONS, UTILITIES
+
+STYLE = Path(__file__).with_name("style.css")
+
+HEADLINE = (
+    ("rouge", "forget", "forget ROUGE-L", "low"),
+    ("rouge", "forget_reworded", "reworded", "low"),
+    ("probability", "forget", "probability", "low"),
+    ("extraction_strength", "forget", "extraction", "low"),
+    ("rouge", "retain", "retain ROUGE-L", "high"),
+    ("rouge", "real_authors", "real authors", "high"),
+    ("rouge", "world_facts", "world facts", "high"),
+    ("false_refusal", "retain", "false refusals", "low"),
+)
+"""Metric, subset, title and which way is good."""
+
+TOTALS = (
+    ("model_utility", "model utility (TOFU)"),
+    ("model_utility_closer_look", "model utility (A Closer Look)"),
+    ("forget_efficacy", "forget efficacy"),
+    ("deviation_score", "deviation score"),
+    ("forget_quality", "forget quality (p)"),
+    ("privleak", "PrivLeak %"),
+    ("fingerprint", "refusal fingerprint (AUC)"),
+)
+HIDDEN = '<span class="hidden">hidden; --show-text shows it</span>'
+MAX_ARMS = 6  # colours of the palette
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """One answer that went wrong."""
+
+    arm: str
+    item: str
+    score: float
+    question: str
+    said: str
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """What is reported. `leaks` and `losses` are the worst forget and keep answers."""
+
+    summary: Mapping[str, Any]
+    leaks: Sequence[Case]
+    losses: Sequence[Case]
+    attacks: Mapping[str, Any] | None
+    show_text: bool
+
+
+def page(report: Report) -> str:
+    """The whole document."""
+    arms = list(report.summary["arms"])[:MAX_ARMS]
+    settings = report.summary["settings"]
+    sections = [
+        _cards(report.summary, report.attacks, arms),
+        _section(
+            "Headline",
+            "Means with 95 % intervals; Wilson's for shares, bootstrapped otherwise.",
+            _headline(report, arms),
+        ),
+        _planes(report.summary, arms),
+        _subsets(report.summary, arms),
+        _languages(report.summary, arms),
+        _attacks(report.attacks),
+        _differences(report.summary),
+        _cases("Worst leaks", "Answers to what must be forgotten that hold most of the truth.", report.leaks, report),
+        _cases("Worst losses", "Answers to what must be kept that were turned away or changed.", report.losses, report),
+        _cost(report.summary, arms),
+        _settings(report),
+    ]
+    title = f"What {escape(str(settings['model']))} still tells"
+    sub = f"Suite {escape(str(settings['suite']))}, {settings['items']} items, arms {escape(', '.join(arms))}."
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE.read_text('utf-8')}</style></head><body><main>"
+        f'<h1>{title}</h1><p class="sub">{sub} Suppression, not erasure: the weights still know.</p>'
+        f"{''.join(sections)}</main></body></html>\n"
+    )
+
+
+# -- parts
+
+
+def _section(title: str, hint: str, body: str) -> str:
+    return f'<section><h2>{escape(title)}</h2><p class="hint">{escape(hint)}</p>{body}</section>' if body else ""
+
+
+def _legend(arms: Sequence[str]) -> str:
+    return (
+        '<div class="legend">'
+        + "".join(f'<span><i class="arm{place}"></i>{escape(arm)}</span>' for place, arm in enumerate(arms))
+        + "</div>"
+    )
+
+
+def _cards(summary: Mapping[str, Any], attacks: Mapping[str, Any] | None, arms: Sequence[str]) -> str:
+    """The last arm's numbers that say most, beside the first one's."""
+    first, last = summary["arms"][arms[0]], summary["arms"][arms[-1]]
+    cards = []
+    for metric, subset, title in (
+        ("rouge", "forget", "of what must be forgotten is told"),
+        ("rouge", "retain", "of what is kept is told"),
+    ):
+        found = [arm["sets"].get(subset, {}).get(metric) for arm in (first, last)]
+        if found[1]:
+            before = f"; {arms[0]} {found[0]['value']:.2f}" if found[0] and len(arms) > 1 else ""
+            cards.append((f"{found[1]['value']:.2f}", f"{title} (ROUGE-L, {arms[-1]}{before})"))
+    if (deviation := last["totals"]["deviation_score"]) is not None:
+        cards.append((f"{deviation:.1f}", f"deviation score ({arms[-1]}; 0 is best)"))
+    if attacks:
+        guarded = [(arm, one) for arm, one in attacks["total"].items() if arm != "raw"]
+        cards += [(f"{one['leaks']} of {one['attempts']}", f"attacks leaked ({arm})") for arm, one in guarded]
+    made = "".join(f'<div class="card"><b>{value}</b><span>{escape(told)}</span></div>' for value, told in cards)
+    return f'<div class="cards">{made}</div>'
+
+
+def _headline(report: Report, arms: Sequence[str]) -> str:
+    sets = {arm: report.summary["arms"][arm]["sets"] for arm in arms}
+    columns = [
+        (metric, subset, title)
+        for metric, subset, title, _ in HEADLINE
+        if any(metric in sets[arm].get(subset, {}) for arm in arms)
+    ]
+    rows = [
+        [bold(arm), *(estimate(sets[arm].get(subset, {}).get(metric)) for metric, subset, _ in columns)] for arm in arms
+    ]
+    shown = table(["arm", *(title for *_, title in columns)], rows)
+    totals = {arm: report.summary["arms"][arm]["totals"] for arm in arms}
+    names = [(name, title) for name, title in TOTALS if any(totals[arm].get(name) is not None for arm in arms)]
+    more = [[bold(arm), *(number(totals[arm].get(name)) for name, _ in names)] for arm in arms]
+    return shown + ("<br>" + table(["arm", *(title for _, title in names)], more) if names else "")
+
+
+def _planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    near, ours = {}, {}
+    for arm in arms:
+        sets, totals = summary["arms"][arm]["sets"], summary["arms"][arm]["totals"]
+        forget, retain = sets.get("forget", {}).get("rouge"), sets.get("retain", {}).get("rouge")
+        if forget and retain:
+            near[arm] = (retain["value"], forget["value"])
+        if totals["forget_efficacy"] is not None and totals["model_utility_closer_look"] is not None:
+            ours[arm] = (totals["model_utility_closer_look"], totals["forget_efficacy"])
+    if not near and not ours:
+        return ""
+    charts = (forget_retain_plane(near, DEVIATIONS) if near else "") + (utility_plane(ours, UTILITIES) if ours else "")
+    hint = (
+        "The upper right corner forgets all and keeps all. Dashed arcs: deviation scores published for TOFU with "
+        "Llama-2-7B; other models and data, for orientation only."
+    )
+    return _section("Forgetting and keeping", hint, f'{_legend(arms)}<div class="side">{charts}</div>')
+
+
+def _subsets(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    body = ""
+    for metric, title in (
+        ("rouge", "ROUGE-L recall"),
+        ("accuracy", "Accuracy"),
+        ("turned_away", "Answers that say they do not know"),
+    ):
+        groups = _bars(summary, arms, metric, _is_plain)
+        if groups:
+            body += f"<p class=hint>{title}</p>{grouped_bars(groups, arms)}"
+    return _section(
+        "By set",
+        "Bars are means, whiskers 95 % intervals; point at one for its numbers.",
+        body and _legend(arms) + body,
+    )
+
+
+def _is_plain(name: str) -> bool:
+    return not _is_language(name)
+
+
+def _is_language(name: str) -> bool:
+    """Whether a set is one of another language: forget:fr."""
+    _, colon, language = name.rpartition(":")
+    return bool(colon) and len(language) == 2
+
+
+def _languages(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    groups = _bars(summary, arms, "rouge", _is_language)
+    return _section(
+        "By language",
+        "ROUGE-L recall of each set and language.",
+        _legend(arms) + grouped_bars(groups, arms) if groups else "",
+    )
+
+
+def _bars(
+    summary: Mapping[str, Any], arms: Sequence[str], metric: str, wanted: Callable[[str], bool]
+) -> dict[str, dict[str, Bar]]:
+    groups: dict[str, dict[str, Bar]] = {}
+    for arm in arms:
+        for name, scores in summary["arms"][arm]["sets"].items():
+            if metric in scores and wanted(name):
+                one = scores[metric]
+                groups.setdefault(name, {})[arm] = _bar(one, one["value"], one["n"])
+    return groups
+
+
+def _bar(one: Mapping[str, Any], value: float, n: int) -> Bar:
+    low, high = one["interval95"]
+    return Bar(value, low, high, n)
+
+
+def _attacks(attacks: Mapping[str, Any] | None) -> str:
+    if not attacks:
+        return ""
+    arms = list(attacks["total"])
+    groups = {
+        family: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
+        for family, found in sorted(attacks["families"].items(), key=lambda pair: -pair[1][arms[0]]["rate"])
+    }
+    attempts = sum(one["attempts"] for one in attacks["total"].values())
+    hint = f"Share of {attempts} attempts that gave the fact away, judged by words of the answer, not by the guards."
+    return _section("Attacks", hint, _legend(arms) + grouped_bars(groups, arms))
+
+
+def _differences(summary: Mapping[str, Any]) -> str:
+    first = next(iter(summary["arms"]))
+    rows = [
+        [bold(arm), escape(subset), escape(metric), signed(one)]
+        for arm, sets in summary["differences"].items()
+        for subset, metrics in sets.items()
+        for metric, one in metrics.items()
+        if metric in ("rouge", "probability", "accuracy", "turned_away")
+    ]
+    hint = f"Mean difference from {first}, item by item; bold where its 95 % interval does not hold 0."
+    return _section(
+        "Differences between arms", hint, table(["arm", "set", "metric", "difference"], rows) if rows else ""
+    )
+
+
+def _cases(title: str, hint: str, cases: Sequence[Case], report: Report) -> str:
+    rows = [
+        [
+            bold(case.arm),
+            f"<code>{escape(case.item)}</code>",
+            f"{case.score:.2f}",
+            escape(case.question) if report.show_text else HIDDEN,
+            escape(case.said) if report.show_text else HIDDEN,
+        ]
+        for case in cases
+    ]
+    return _section(title, hint, table(["arm", "item", "score", "asked", "said"], rows, texts=(3, 4)) if rows else "")
+
+
+def _cost(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    rows = []
+    for arm in arms:
+        cost = summary["arms"][arm]["cost"]
+        first, added = cost["ttft_s"], cost["overhead_ms"]
+        rows.append(
+            [
+                bold(arm),
+                str(cost["answers"]),
+                str(cost["declined"]),
+                f"{first['p50'] * 1e3:.0f} ms<small>p90 {first['p90'] * 1e3:.0f} ms</small>" if first else "–",
+                number(cost["tokens_per_s_each"]),
+                str(cost["completion_tokens"]),
+                f"{added['p50']:.1f} ms<small>p90 {added['p90']:.1f} ms</small>" if added else "–",
+            ]
+        )
+    head = [
+        "arm",
+        "answers",
+        "declined",
+        "time to first token",
+        "tokens/s of one answer",
+        "tokens",
+        "added before the engine",
+    ]
+    return _section("Cost", "As the client of this run saw it, with all its requests side by side.", table(head, rows))
+
+
+def _settings(report: Report) -> str:
+    settings = report.summary["settings"]
+    plain = [
+        [escape(name), f"<code>{escape(str(value))}</code>"] for name, value in settings.items() if name != "files"
+    ]
+    files = [[escape(name), f"<code>sha256 {escape(digest)}</code>"] for name, digest in settings["files"].items()]
+    if report.attacks:
+        plain += [
+            [f"attacks: {escape(n)}", f"<code>{escape(str(v))}</code>"] for n, v in report.attacks["settings"].items()
+        ]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in report.summary["notes"])
+    return _section(
+        "Settings", "The same settings, files and seeds ask the same.", table(["", ""], plain + files) + notes
+    )

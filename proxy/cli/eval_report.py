@@ -1,0 +1,90 @@
+"""`lethe eval report`: runs and attacks as one HTML file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from evals.report.page import Case, Report, page
+from evals.runs.client import RunError
+from evals.runs.folder import SUMMARY, RunFolder
+from evals.runs.judged import judged
+from evals.runs.summary import worst
+from evals.suites.items import Role
+from proxy.cli.output import FAILED, USAGE, fail, print_json, say
+
+WORST = 8  # answers of each kind and arm: a page, not an archive
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--attacks", type=click.Path(path_type=Path, dir_okay=False), help="JSON of 'lethe attack'.")
+@click.option("--show-text", is_flag=True, help="Show what was asked and said; hidden by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def report(runs: tuple[Path, ...], out: Path, attacks: Path | None, show_text: bool, as_json: bool) -> None:
+    """Draw finished RUNS as one HTML file that loads nothing.
+
+    Several runs of one suite are drawn together: their arms are put side by side, those of later folders behind.
+
+    \b
+    lethe eval report runs/tofu --attacks attacks.json --out report.html
+    """
+    try:
+        found = _merged([RunFolder(path) for path in runs], show_text=show_text, attacks=_attacks(attacks))
+    except RunError as error:
+        fail(str(error), USAGE)
+    try:
+        out.write_text(page(found), "utf-8")
+    except OSError as error:
+        fail(f"{out} cannot be written ({type(error).__name__})", FAILED)
+    if as_json:
+        print_json({"report": str(out), "arms": list(found.summary["arms"])})
+    else:
+        say(f"written to {out}")
+
+
+def _merged(folders: list[RunFolder], *, show_text: bool, attacks: dict[str, Any] | None) -> Report:
+    """Raises RunError."""
+    summaries = [folder.read(SUMMARY) for folder in folders]
+    merged: dict[str, Any] = {**summaries[0], "arms": {}, "differences": {}}
+    leaks: list[Case] = []
+    losses: list[Case] = []
+    for folder, summary in zip(folders, summaries, strict=True):
+        if summary["settings"]["suite"] != merged["settings"]["suite"]:
+            raise RunError(f"{folder.path} is a run of another suite: one report shows one suite")
+        answers = judged(folder, None, None)
+        for arm, of_arm in summary["arms"].items():
+            name = arm if arm not in merged["arms"] else f"{arm} ({folder.path.name})"
+            merged["arms"][name] = of_arm
+            if arm in summary["differences"]:
+                merged["differences"][name] = summary["differences"][arm]
+            if arm != "raw":
+                leaks += _cases(name, worst(answers[arm], Role.FORGET, WORST), "rouge")
+                losses += _cases(name, worst(answers[arm], Role.KEEP, WORST), "rouge")
+    return Report(merged, leaks, losses, attacks, show_text)
+
+
+def _cases(arm: str, found: list[Any], metric: str) -> list[Case]:
+    return [Case(arm, o.item.id, o.metrics.get(metric, 0.0), o.item.prompt, o.text) for o in found]
+
+
+def _attacks(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        found = orjson.loads(path.read_bytes())
+        return found if {"families", "total", "settings"} <= set(found) else _not_attacks(path)
+    except (OSError, orjson.JSONDecodeError, TypeError):
+        return _not_attacks(path)
+
+
+def _not_attacks(path: Path) -> dict[str, Any]:
+    raise RunError(f"{path} is no result of 'lethe attack --json FILE'")
