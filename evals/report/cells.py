@@ -27,7 +27,7 @@ def estimate(one: Mapping[str, Any] | None) -> str:
     if not one:
         return "–"
     low, high = one["interval95"]
-    return f"{one['value']:.3f}<small>{low:.3f} – {high:.3f}, n {one['n']}</small>"
+    return f'<span title="n = {one["n"]}">{one["value"]:.3f}<small>{low:.2f} – {high:.2f}</small></span>'
 
 
 def signed(one: Mapping[str, Any]) -> str:

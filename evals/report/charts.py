@@ -8,7 +8,7 @@ from math import cos, pi, sin
 from evals.report.published import Deviation, UtilityPoint
 
 BAR, GAP, GROUP_GAP, LABEL, TOP = 13, 3, 14, 190, 26
-PLOT, MARGIN = 360, 46
+PLOT, MARGIN = 400, 58
 TICKS = (0, 0.25, 0.5, 0.75, 1)
 NEAR_X, NEAR_Y = 90, 14  # labels nearer than this would cover each other
 RIGHT_PART = 0.6  # of the width: there labels stand left of their mark
@@ -24,7 +24,7 @@ class Bar:
     n: int
 
 
-def grouped_bars(groups: Mapping[str, Mapping[str, Bar]], arms: Sequence[str], *, width: int = 760) -> str:
+def grouped_bars(groups: Mapping[str, Mapping[str, Bar]], arms: Sequence[str], *, width: int = 960) -> str:
     """Horizontal bars from 0 to 1, one group a row, one bar an arm, with whiskers."""
     span = width - LABEL - 120
     parts: list[str] = []
@@ -119,7 +119,7 @@ def _plane(marks: Sequence[tuple[str, float, float]], x_name: str, y_name: str, 
         f'<clipPath id="plane"><rect x="{MARGIN}" y="{MARGIN}" width="{PLOT}" height="{PLOT}"/></clipPath>'
         f'<g clip-path="url(#plane)">{behind}</g>'
     )
-    upright = f'<g transform="translate(13 {middle}) rotate(-90)">{_text("axis", 0, 0, y_name, "middle")}</g>'
+    upright = f'<g transform="translate(15 {middle}) rotate(-90)">{_text("axis", 0, 0, y_name, "middle")}</g>'
     axis = _text("axis", middle, size - 8, x_name, "middle")
     return _svg(size, size, "".join(grid) + inside + "".join(dots) + axis + upright)
 

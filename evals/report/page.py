@@ -70,7 +70,7 @@ def page(report: Report) -> str:
         _cards(report.summary, report.attacks, arms),
         _section(
             "Headline",
-            "Means with 95 % intervals; Wilson's for shares, bootstrapped otherwise.",
+            "Means with 95 % intervals: Wilson's for shares, bootstrapped otherwise. Point at a number for its n.",
             _headline(report, arms),
         ),
         _planes(report.summary, arms),
