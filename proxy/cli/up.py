@@ -25,6 +25,7 @@ SAMPLE_SET = "sample"
 ENGINE_KEY_FILE = "engine.key"
 COST_LINE = "Lethe composite: "  # what the auxiliaries cost in memory, as the engine measured it
 LOG_LINES = 400  # of its output since it was started
+WAITED_ROUNDS = 100  # about ten seconds: then it is told what is waited for
 USUAL_ADMIN_PORT = 8081  # where the other commands look
 
 
@@ -86,12 +87,12 @@ async def ready(engine: EngineSupervisor, server: Server) -> None:
     for line in engine.log_tail(LOG_LINES):
         if COST_LINE in line:
             say(("engine: ", "dim"), line[line.index(COST_LINE) :])
-    told: str | None = None
+    rounds = 0
     await server.upstream.look()
     while (problem := server.problem()) is not None:
-        if problem != told and server.upstream.view.problem is None:
+        rounds += 1
+        if rounds % WAITED_ROUNDS == 0:
             say(("engine: ", "dim"), problem)  # it answers, and is waited for all the same
-            told = problem
         await asyncio.sleep(0.1)
         await server.upstream.look()
     server.metrics.ready_seconds.set(_process_age_s())

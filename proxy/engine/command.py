@@ -50,6 +50,7 @@ _FORBIDDEN_BESIDE_AUXILIARIES = {
     "--pipeline-parallel-size": "the composite does not split over pipeline stages: use tensor parallelism",
     "-pp": "the composite does not split over pipeline stages: use tensor parallelism",
 }
+KEYED = "guards.engine.doors.Keyed"  # closes /adapters, among others, which vLLM opens with run-time loading
 _HF_OVERRIDES = "--hf-overrides"
 _PROCESSED = "processed_logprobs"
 # With one of these the caller places the workers; the single-process layout below would contradict it.
@@ -78,7 +79,8 @@ class EngineOptions:
     `model` is a checkpoint folder or a hub name. `kv_cache_gib` and `cpus` (cores it may use) apply to a CPU only.
     `dtype` None: float32 on a CPU, vLLM's choice on a GPU. `cache`: Lethe's cache root; what vLLM learns about models
     is kept there, which saves 14 s in later starts. `api_key`: what `/v1` asks for; it keeps other users of the machine
-    from passing by the proxy, but not from `/invocations` and `/generative_scoring`, which vLLM leaves open.
+    from passing by the proxy, but not from `/invocations` and `/generative_scoring`, which vLLM leaves open without
+    auxiliaries (with them, `guards.engine.doors` closes these too).
     `auxiliaries`: models that requests can subtract; with them the engine serves Lethe's composite, which needs this
     project installed in `python`'s environment.
     """
@@ -155,6 +157,8 @@ def _arguments(options: EngineOptions) -> list[str]:
             max_lora_rank=options.max_lora_rank,
             max_loras=options.max_loras,
         )
+        if options.api_key is not None:
+            arguments += ["--middleware", KEYED]
     else:
         # Logprobs are taken before the logits processors by default, and would tell what an offset took away.
         arguments += ["--logprobs-mode", _PROCESSED]

@@ -172,6 +172,12 @@ def test_adapters_are_loaded_at_run_time_only_where_a_slot_wears_them():
     assert "--enable-lora" not in arguments(checkpoint)
 
 
+def test_where_adapters_can_be_loaded_every_route_asks_for_the_key():
+    assert value(replace(COMPOSITE, api_key="secret"), "--middleware") == "guards.engine.doors.Keyed"
+    assert "--middleware" not in arguments(COMPOSITE)
+    assert "--middleware" not in arguments(replace(PLAIN, api_key="secret"))
+
+
 @pytest.mark.parametrize("given", [("--hf-overrides", '{"rope_theta": 1}'), ('--hf-overrides={"rope_theta": 1}',)])
 def test_the_callers_overrides_are_kept_beside_ours(given: tuple[str, ...]):
     options = replace(COMPOSITE, extra_args=("--seed", "1", *given, "--max-num-seqs=4"))
