@@ -35,12 +35,12 @@ class Gate:
         """The first rung of the set's ladder if any hit acts; the next one where an offset cannot be."""
         if not any(match.state is State.ACTIVE for match in hits):
             return Allow()
-        return verdict_of(self.policy, self.policy.on_match, self._offset(hits, assistants))
+        return verdict_of(self.policy, self._ladder(hits), self._offset(hits, assistants))
 
     def lacks(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> str | None:
         """The assistant that the ladder begins with and that cannot be armed now."""
         acts = any(match.state is State.ACTIVE for match in hits)
-        begins = next((rung for rung in self.policy.on_match if rung is not Rung.OBSERVE), None)
+        begins = next((rung for rung in self._ladder(hits) if rung is not Rung.OBSERVE), None)
         if not acts or begins is not Rung.OFFSET or self.policy.assistant in assistants:
             return None
         return self.policy.assistant
@@ -55,6 +55,12 @@ class Gate:
         acting = [match for match in hits if match.state is State.ACTIVE]
         strengths = [strength_of(m.score, self._threshold(m), full, assistant.max_strength) for m in acting]
         return Offset(name, max(strengths))
+
+    def _ladder(self, hits: tuple[Match, ...]) -> tuple[Rung, ...]:
+        """The set's ladder from the rung on which none of the acting entries has leaked; the last rung stays."""
+        raised = max((match.raised for match in hits if match.state is State.ACTIVE), default=0)
+        acting = [rung for rung in self.policy.on_match if rung is not Rung.OBSERVE]
+        return tuple(acting[raised:] or (acting and [Rung.REFUSE])) if raised else self.policy.on_match
 
     def _threshold(self, match: Match) -> float:
         return match.threshold or self.policy.threshold

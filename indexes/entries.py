@@ -36,7 +36,8 @@ class Entry:
 
     `texts` are what the gate compares requests with (questions of a fact, the words of a passage, description and
     examples of a topic); `names` are full names and aliases, matched as whole words; `answers` are what must not be
-    said, matched on the output. `threshold` is a cosine similarity in (0, 1] that overrides the set's.
+    said, matched on the output. `threshold` is a cosine similarity in (0, 1] that overrides the set's. `raised`, 0 to
+    `MAX_RAISED`, is by how many rungs the ladder of the set begins higher for this entry: it leaked on lower ones.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Entry:
     names: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     label: str = ""
+    raised: int = 0
     threshold: float | None = None
     state: State = State.ACTIVE
     reference: str = ""
@@ -76,6 +78,9 @@ class ForgetSet:
 
     def __repr__(self) -> str:
         return f"ForgetSet(id={self.id!r}, retain={len(self.retain)})"
+
+
+MAX_RAISED = 3  # the last rung of any ladder is reached by then
 
 
 class EntryError(ValueError):

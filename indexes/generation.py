@@ -223,6 +223,7 @@ class Generation:
             via=via,
             threshold=entry.threshold,
             terms=terms,
+            raised=entry.raised,
         )
 
 

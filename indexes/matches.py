@@ -39,6 +39,8 @@ class Match:
     threshold: float | None = None
     terms: Terms | None = None
     view: tuple[str, ...] = ()
+    raised: int = 0
+    """By how many rungs the entry's ladder begins higher."""
 
     @property
     def margin(self) -> float:

@@ -39,6 +39,7 @@ from proxy.relay import Relay
 from proxy.score import scores_of
 from proxy.server import SERVER, Server
 from proxy.validation import parsed
+from proxy.watch import routes as watch_routes
 
 PAGE = 100  # entries per page where the caller does not say
 LOCAL, APPLIED = "local", "applied"
@@ -75,6 +76,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/admin/v1/audit", audit),
         web.get("/admin/v1/generations", generations),
         *experiments_api.routes(),
+        *watch_routes(),
     ]
 
 

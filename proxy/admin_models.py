@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from indexes.entries import Entry, ForgetSet, Kind, State
+from indexes.entries import MAX_RAISED, Entry, ForgetSet, Kind, State
 from proxy.exchange import GUARDED, RAW
 
 MAX_BATCH = 1000  # entries per call: one transaction, held in memory; more goes through import
@@ -95,6 +95,7 @@ class EntryChange(_Body):
     """What to change of an entry; what is not given stays."""
 
     state: State | None = None
+    raised: int | None = Field(None, ge=0, le=MAX_RAISED, description="rungs by which the ladder begins higher")
     threshold: float | None = Field(None, gt=0, le=1)
     label: str | None = Field(None, max_length=200)
     reference: str | None = Field(None, max_length=200)
@@ -177,6 +178,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "label": entry.label,
         "threshold": entry.threshold,
         "state": entry.state,
+        "raised": entry.raised,
         "reference": entry.reference,
         "created_by": entry.created_by,
         "created_at": entry.created_at.isoformat() if entry.created_at else None,

@@ -125,6 +125,13 @@ class Catalogue:
             made = self._chains[arm] = (generation.sets, Chain.of(generation.sets.values(), self._default, changes))
         return made[1]
 
+    def policy_of(self, set_id: str) -> Policy:
+        """The policy of a set in the guarded arm. Raises Missing."""
+        found = self.current.sets.get(set_id)
+        if found is None:
+            raise Missing(f"there is no set '{set_id}'")
+        return self._default.with_changes(found.policy)
+
     def use_policies(self, default: Policy, arms: Arms) -> None:
         """Replaces the global policy and the arms."""
         self._default, self._arms, self._chains = default, arms, {}

@@ -48,6 +48,13 @@ class Metrics:
         self.shadow = Counter(
             "lethe_shadow_total", "Requests that the raw arm was asked too, by outcome", ("outcome",), registry=r
         )
+        self.watch_probes = Counter("lethe_watch_probes_total", "Probes of forget entries by a watch", registry=r)
+        self.watch_leaks = Counter("lethe_watch_leaks_total", "Probes whose answer gave an entry away", registry=r)
+        self.watch_raised = Counter(
+            "lethe_watch_raised_total", "Entries whose ladder begins a rung higher because they leaked", registry=r
+        )
+        self.watch_leaking = Gauge("lethe_watch_leaking", "Entries that leaked in the last round", registry=r)
+        self.watch_at = Gauge("lethe_watch_last_timestamp_seconds", "When the last round ended", registry=r)
         self.hot_add_seconds = Histogram(
             "lethe_hot_add_seconds", "Ledger commit and index update of a change", buckets=_SECONDS, registry=r
         )

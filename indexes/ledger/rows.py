@@ -7,7 +7,8 @@ from typing import Any
 from indexes.entries import Entry, Kind, State
 
 ENTRY_COLUMNS = (
-    "id, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, digest"
+    "id, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, "
+    "digest, raised"
 )
 
 
@@ -28,12 +29,14 @@ def row_of(entry: Entry, digest: str, generation: int) -> tuple[Any, ...]:
         entry.expires_at.astimezone(UTC).isoformat() if entry.expires_at else None,
         generation,
         digest,
+        entry.raised,
     )
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """The entry of a row."""
-    i, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, _ = row
+    i, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation = row[:12]
+    raised = row[13]
     texts = json.loads(body)
     return Entry(
         id=i,
@@ -42,6 +45,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         texts=tuple(texts["texts"]),
         names=tuple(texts["names"]),
         answers=tuple(texts["answers"]),
+        raised=int(raised),
         label=label,
         threshold=float(threshold) if threshold is not None else None,
         state=State(state),

@@ -35,7 +35,7 @@ def _digests(ledger: Migrating) -> None:
     after = ""
     columns = (
         "id, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, "
-        "digest"
+        "digest, raised"
     )
     while rows := ledger.execute(
         f"SELECT {columns} FROM entries WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - constant columns
@@ -77,6 +77,7 @@ STEPS = (
         ALTER TABLE entries ADD COLUMN storage {text} NOT NULL DEFAULT 'clear';
         ALTER TABLE entries ADD COLUMN sealed {bytes};
         ALTER TABLE entries ADD COLUMN digest {text} NOT NULL DEFAULT '';
+        ALTER TABLE entries ADD COLUMN raised {number} NOT NULL DEFAULT 0;
         CREATE INDEX entries_by_digest ON entries (set_id, digest);
         CREATE TABLE marks (name {text} PRIMARY KEY, value {text} NOT NULL);
         INSERT INTO marks (name, value) VALUES ('keys', '1')

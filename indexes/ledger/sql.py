@@ -153,7 +153,8 @@ class SqlLedger(ABC, Ledger):
         with self._transaction():
             generation = self._log(actor, [("entry.update", entry.set_id, entry.id)])
             if not self._run(
-                "UPDATE entries SET label = ?, threshold = ?, state = ?, reference = ?, expires_at = ?, generation = ? "
+                "UPDATE entries SET label = ?, threshold = ?, state = ?, reference = ?, expires_at = ?, raised = ?, "
+                "generation = ? "
                 "WHERE set_id = ? AND id = ?",
                 (
                     entry.label,
@@ -161,6 +162,7 @@ class SqlLedger(ABC, Ledger):
                     entry.state.value,
                     entry.reference,
                     entry.expires_at.astimezone(UTC).isoformat() if entry.expires_at else None,
+                    entry.raised,
                     generation,
                     entry.set_id,
                     entry.id,

@@ -70,7 +70,7 @@ async def _attacked(set_id: str, picked: list[str], given: dict[str, Any]) -> tu
         model, arms = await chosen(connection, given["model"], given["arms"])
         if ladders := [arm.name for arm in arms if arm.ladder]:
             raise ArmError(f"'{ladders[0]}' is a ladder: attacks run against arms that the server has")
-        targets = usable(await _targets(connection, set_id))
+        targets = usable(await targets_in(connection, set_id))
         if not targets:
             fail(
                 f"'{set_id}' has no entry that can be attacked: a question and an answer in clear are needed",
@@ -93,7 +93,7 @@ async def _attacked(set_id: str, picked: list[str], given: dict[str, Any]) -> tu
     return found, targets
 
 
-async def _targets(connection: Connection, set_id: str) -> list[Target]:
+async def targets_in(connection: Connection, set_id: str) -> list[Target]:
     """All facts of a set. Raises RunError."""
     found: list[Target] = []
     after = ""

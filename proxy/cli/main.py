@@ -30,6 +30,7 @@ COMMANDS = {
     "experiment": "proxy.cli.experiment",
     "eval": "proxy.cli.evaluate",
     "attack": "proxy.cli.attack",
+    "watch": "proxy.cli.watch",
 }
 
 NAMED = {"eval": "evaluate"}  # commands whose function has another name

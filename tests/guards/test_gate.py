@@ -100,3 +100,22 @@ def test_the_policys_strength_holds_up_to_what_the_assistant_was_tried_with() ->
     sure = replace(NEAR, score=0.9)
     assert armed(sure, policy=replace(SUBTRACTING, strength=1.2)).strength == 1.2
     assert armed(sure, policy=replace(SUBTRACTING, strength=8.0)).strength == 1.25
+
+
+@pytest.mark.parametrize(
+    ("ladder", "raised", "expected"),
+    [
+        ((Rung.INSTRUCT, Rung.REFUSE), 0, Amend),
+        ((Rung.INSTRUCT, Rung.REFUSE), 1, Refuse),
+        ((Rung.INSTRUCT, Rung.REFUSE), 3, Refuse),
+        ((Rung.INSTRUCT,), 1, Refuse),  # the last rung of every ladder
+        ((Rung.OBSERVE, Rung.INSTRUCT, Rung.REFUSE), 1, Refuse),
+        ((Rung.OBSERVE,), 3, Allow),  # a set that looks on enforces nothing
+    ],
+)
+def test_an_entry_that_leaked_begins_higher(ladder: tuple[Rung, ...], raised: int, expected: type) -> None:
+    policy = replace(POLICY, on_match=ladder)
+    assert type(judged(replace(NEAR, raised=raised), policy=policy)) is expected
+    assert type(judged(NEAR, replace(NEAR, entry_id="e2", raised=raised), policy=policy)) is expected
+    watching = replace(NEAR, raised=raised, state=State.OBSERVE)
+    assert type(judged(NEAR, watching, policy=policy)) is type(judged(NEAR, policy=policy))
