@@ -5,29 +5,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from guards.prompt.fields import FieldRefused, check_fields
+from proxy.admission import ARM_HEADER, admitted, authorization, in_words, json_object
 from proxy.decide import Subject
-from proxy.dialects.base import Call, Dialect, Json
+from proxy.dialects.base import Dialect, Json
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.messages import Messages
 from proxy.dialects.responses import Responses
-from proxy.errors import BadRequest, ClientLeft, Forbidden, NotFound, TooLarge, UpstreamFailed
+from proxy.embeddings import EMBEDDINGS, serve_embeddings
+from proxy.errors import ClientLeft, Forbidden, NotFound
 from proxy.exchange import FINDINGS_HEADER, GUARDED, RAW, Exchange
 from proxy.keys import Caller
 from proxy.relay import Relay
 from proxy.server import ERROR_SHAPE, SERVER, Server
-
-ARM_HEADER = "x-lethe-arm"
-
-_PROMPT_PATHS = ("messages", "prompt", "input", "system", "instructions", "tools")
-
-LONGEST_TOKEN = 64  # characters; tokenizers hold few that are longer, and no text is made of them
-
 
 DIALECTS: tuple[Dialect, ...] = (Chat(), Completions(), Responses(), Messages())
 
@@ -36,6 +29,7 @@ def routes() -> list[web.RouteDef]:
     """All routes of the client port."""
     return [
         *(web.post(dialect.path, _serve(dialect)) for dialect in DIALECTS),
+        web.post(EMBEDDINGS.path, serve_embeddings),
         web.get("/v1/models", _models),
         web.get("/v1/models/{model:.+}", _model),
         web.get("/livez", _livez),
@@ -50,10 +44,11 @@ def _serve(dialect: Dialect) -> Any:
     async def serve(request: web.Request) -> web.StreamResponse:
         server = request.app[SERVER]
         request[ERROR_SHAPE] = dialect.error
-        caller = server.catalogue.keys.caller(_authorization(request))
-        body = await _json_object(request, server.config.limits.max_body_mib)
+        caller = server.catalogue.keys.caller(authorization(request))
+        body = await json_object(request, server.config.limits.max_body_mib)
         assigned = server.experiments.arm_for(caller, body, request.headers)
-        exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned)
+        words = await in_words(server.upstream, dialect, body)
+        exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned, words)
         exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
         server.metrics.in_flight.inc()
         try:
@@ -79,29 +74,19 @@ def _serve(dialect: Dialect) -> Any:
 
 
 def opened(
-    server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_arm: str | None, assigned: str = GUARDED
+    server: Server,
+    dialect: Dialect,
+    caller: Caller,
+    body: Json,
+    wanted_arm: str | None,
+    assigned: str = GUARDED,
+    words: Json | None = None,
 ) -> Exchange:
     """Reads a request as far as it can be read without measuring anything. Raises RequestError.
 
-    `assigned` is the arm of a request that names none.
+    `assigned` is the arm of a request that names none; `words` are fields of the body that came as token ids, as text.
     """
-    call = dialect.parse(body)
-    model, chosen = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.arms])
-    arm = chosen or assigned
-    caller.require("client" if chosen in (None, GUARDED) else RAW)
-    served = server.upstream.view.models
-    if model not in served:
-        if not served:
-            raise UpstreamFailed(f"no model is served: {server.upstream.view.problem}", retry_after_s=2)
-        raise NotFound(
-            f"the model '{model}' does not exist; available: {', '.join(served)}", param="model", code="model_not_found"
-        )
-    if arm != RAW:
-        try:
-            check_fields(body, dialect.table, strict=server.config.surface == "strict")
-        except FieldRefused as refused:
-            raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
-    _check_length(call, served[model].max_model_len)
+    call, model, chosen, arm = admitted(server, dialect, caller, body, wanted_arm, assigned, words or {})
     return Exchange(
         caller=caller,
         dialect=dialect,
@@ -114,62 +99,15 @@ def opened(
     )
 
 
-async def _json_object(request: web.Request, max_mib: int) -> Json:
-    """The body of a request as a JSON object. Raises BadRequest or TooLarge."""
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"the request is larger than {max_mib} MiB (limits.max_body_mib)") from None
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(
-            f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from None
-    if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
-    return body
-
-
-def _authorization(request: web.Request) -> str | None:
-    """The key of a request: a bearer token, or in the header that Anthropic's clients send."""
-    key = request.headers.get("x-api-key")
-    return request.headers.get("Authorization") or (f"Bearer {key}" if key else None)
-
-
-def _arm(model: str, header: str | None, arms: list[str]) -> tuple[str, str | None]:
-    """The engine's model name and the arm, if one is named. The suffix of the name and the header must not disagree."""
-    name, _, suffix = model.rpartition(":")
-    named = suffix if name and suffix in arms and suffix != GUARDED else None
-    if header is not None and header not in arms:
-        raise BadRequest(f"'{ARM_HEADER}' is one of {', '.join(arms)}", param=ARM_HEADER)
-    if named and header not in (None, named):
-        raise BadRequest(f"the model name asks for the {named} arm, '{ARM_HEADER}' for another", param=ARM_HEADER)
-    return name if named else model, named or header
-
-
-def _check_length(call: Call, max_model_len: int | None) -> None:
-    """Turns away a prompt that cannot fit before any of it is embedded: a word is a token or more."""
-    texts = [text.text for text in call.texts if text.path.startswith(_PROMPT_PATHS)]
-    prompts = sum(text.path.startswith("prompt") for text in call.texts) or 1
-    words = sum(max(len(text.split()), len(text) // LONGEST_TOKEN) for text in texts)
-    if max_model_len is not None and words > max_model_len * prompts:
-        raise BadRequest(
-            f"this model's maximum context length is {max_model_len} tokens; the prompt has at least {words}",
-            param=next(name for name in ("prompt", "messages", "input") if name in call.body),
-            code="context_length_exceeded",
-        )
-
-
 async def _models(request: web.Request) -> web.Response:
     server = request.app[SERVER]
-    caller = server.catalogue.keys.caller(_authorization(request))
+    caller = server.catalogue.keys.caller(authorization(request))
     return web.json_response({"object": "list", "data": _cards(server, caller)})
 
 
 async def _model(request: web.Request) -> web.Response:
     server = request.app[SERVER]
-    caller = server.catalogue.keys.caller(_authorization(request))
+    caller = server.catalogue.keys.caller(authorization(request))
     wanted = request.match_info["model"]
     for card in _cards(server, caller):
         if card["id"] == wanted:

@@ -240,7 +240,7 @@ class Relay:
         """Tokens of the client's own prompt, without the note that was put before it; 0 where the engine is silent."""
         x = self._exchange
         if self._counted is None:
-            request = {**x.dialect.tokenize_request(x.call.body), "model": x.model}
+            request = {**x.dialect.tokenize_request(x.call.body | x.call.in_words), "model": x.model}
             self._counted = await self._upstream.count_tokens(request) or 0
         return self._counted
 

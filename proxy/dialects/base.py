@@ -161,18 +161,27 @@ class AnswerStream(Protocol):
         ...
 
 
-class Dialect(Protocol):
-    """One shape of the API."""
+class Route(Protocol):
+    """One route that is passed on: how its requests are read, and its errors written."""
 
     name: str
     path: str
     table: Mapping[str, Field]
-    always: Mapping[str, Any]
-    """Fields that every request to the engine carries, whatever the client sent."""
 
     def parse(self, body: Json) -> Call:
         """Reads a request. Raises BadRequest with the field that is wrong."""
         ...
+
+    def error(self, error: RequestError) -> bytes:
+        """The body of a failed request."""
+        ...
+
+
+class Dialect(Route, Protocol):
+    """One shape of the API that generates."""
+
+    always: Mapping[str, Any]
+    """Fields that every request to the engine carries, whatever the client sent."""
 
     def amend(self, body: Json, note: Note) -> Json:
         """The body with a note before the conversation."""
@@ -204,10 +213,6 @@ class Dialect(Protocol):
 
     def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
         """The same as a stream, word by word as a model's would come, to its end."""
-        ...
-
-    def error(self, error: RequestError) -> bytes:
-        """The body of a failed request."""
         ...
 
     def error_event(self, error: RequestError) -> bytes:

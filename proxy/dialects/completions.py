@@ -28,8 +28,6 @@ MAX_PROMPTS = 256  # each is a choice with a filter of its own, and an answer wh
 _CHOICE_FIELDS = frozenset({"index", "text", "finish_reason", "stop_reason"})
 _STRUCTURAL = frozenset({"finish_reason", "index", "logprobs", "stop_reason"})
 
-_NUMBERS = "'prompt' as token ids cannot be checked here: send it as text"
-
 
 class Completions:
     """Plain text completions, streaming and not."""
@@ -116,11 +114,7 @@ def _prompts(prompt: Any) -> list[str]:
     if isinstance(prompt, str):
         return [prompt]
     if isinstance(prompt, list) and len(prompt) > MAX_PROMPTS:
-        if isinstance(prompt[0], int):
-            raise BadRequest(_NUMBERS, param="prompt")
         raise BadRequest(f"'prompt' holds at most {MAX_PROMPTS} texts", param="prompt")
     if isinstance(prompt, list) and prompt and all(isinstance(item, str) for item in prompt):
         return list(prompt)
-    if isinstance(prompt, list) and prompt and all(isinstance(item, int | list) for item in prompt):
-        raise BadRequest(_NUMBERS, param="prompt")
-    raise BadRequest("'prompt' is a text, or a list of texts", param="prompt")
+    raise BadRequest("'prompt' is a text, a list of texts, or token ids", param="prompt")

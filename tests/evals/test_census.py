@@ -80,7 +80,6 @@ def test_what_is_inside_a_field_that_is_scanned_or_not_passed_on_needs_no_row(su
     assert compared(surface).undecided == ()
 
 
-@pytest.mark.xfail(reason="/v1/embeddings is being added", strict=True)
 def test_tables_and_routes_of_the_server_agree() -> None:
     passed_on = {path for path, (way, _) in ROUTES.items() if way in (Way.GUARDED, Way.CHECKED)}
     assert passed_on == set(TABLES)

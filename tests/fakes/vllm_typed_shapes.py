@@ -95,7 +95,7 @@ class ResponsesShape(TypedShape):
         return self._response(status, self._items, self.said)
 
     def _event(self, payload: dict[str, Any]) -> bytes:
-        place = list(payload).index("type")
+        place = list(payload).index("text" if payload["type"].endswith("_text.done") else "type")
         items = list(payload.items())
         numbered = dict([*items[:place], ("sequence_number", self._number), *items[place:]])
         self._number += 1
