@@ -8,9 +8,12 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexes.words import words_of
+
+if TYPE_CHECKING:
+    from indexes.sealed import Sealed
 
 
 class Kind(StrEnum):
@@ -30,6 +33,13 @@ class State(StrEnum):
     DISABLED = "disabled"
 
 
+class Storage(StrEnum):
+    """What is kept of an entry: its texts, or only vectors and keyed hashes (`indexes.sealed`)."""
+
+    CLEAR = "clear"
+    SEALED = "sealed"
+
+
 @dataclass(frozen=True, repr=False)
 class Entry:
     """One forget entry.
@@ -37,7 +47,8 @@ class Entry:
     `texts` are what the gate compares requests with (questions of a fact, the words of a passage, description and
     examples of a topic); `names` are full names and aliases, matched as whole words; `answers` are what must not be
     said, matched on the output. `threshold` is a cosine similarity in (0, 1] that overrides the set's. `raised`, 0 to
-    `MAX_RAISED`, is by how many rungs the ladder of the set begins higher for this entry: it leaked on lower ones.
+    `MAX_RAISED`, is by how many rungs the ladder of the set begins higher for this entry: it leaked on lower ones. Of a
+    sealed entry the three are empty, and `sealed` is what is kept instead.
     """
 
     id: str
@@ -55,6 +66,8 @@ class Entry:
     created_at: datetime | None = None
     expires_at: datetime | None = None
     generation: int = 0
+    storage: Storage = Storage.CLEAR
+    sealed: "Sealed | None" = None
 
     def __repr__(self) -> str:
         return (
@@ -89,6 +102,13 @@ class EntryError(ValueError):
 
 def check(entry: Entry) -> None:
     """Raises EntryError unless the entry holds what its kind needs to act on anything."""
+    if entry.threshold is not None and not 0 < entry.threshold <= 1:
+        raise EntryError("'threshold' is a cosine similarity: it must be above 0 and at most 1")
+    for name, shown in (("label", entry.label), ("reference", entry.reference)):
+        if "\0" in shown:
+            raise EntryError(f"'{name}' holds a NUL character, which not every ledger can store")
+    if entry.sealed is not None:  # it was checked when it had texts
+        return
     needs = {
         Kind.FACT: (entry.texts, "texts", "at least one question"),
         Kind.PASSAGE: (entry.texts, "texts", "the passage itself"),
@@ -98,8 +118,6 @@ def check(entry: Entry) -> None:
     held, name, what = needs[entry.kind]
     if not held:
         raise EntryError(f"an entry of kind '{entry.kind.value}' needs {what} in '{name}'")
-    if entry.threshold is not None and not 0 < entry.threshold <= 1:
-        raise EntryError("'threshold' is a cosine similarity: it must be above 0 and at most 1")
     for name, held in (("texts", entry.texts), ("names", entry.names), ("answers", entry.answers)):
         if any(not text.strip() for text in held):
             raise EntryError(f"'{name}' holds an empty text")

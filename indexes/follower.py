@@ -59,7 +59,8 @@ class IndexFollower:
                 owner = set_owner(forget_set.id)
                 self._index.put_set(forget_set, self._vectors({owner: retain})[owner], head)
         for page in pages:
-            vectors = self._vectors({entry.id: cues(entry) for entry in page})
+            vectors = self._vectors({entry.id: cues(entry) for entry in page if entry.sealed is None})
+            vectors |= self._sealed_vectors({entry.id: entry.sealed.rows for entry in page if entry.sealed is not None})
             for entry in page:
                 self._index.put_entry(entry, vectors[entry.id], head)
 
@@ -105,6 +106,17 @@ class IndexFollower:
                 self._made.append((owner, rows))
             found[owner] = rows if len(rows) else self._none()
         return found
+
+    def _sealed_vectors(self, rows: dict[str, int]) -> dict[str, Vectors]:
+        """Vectors of sealed entries. Raises LedgerError: there is no text to make them of anew."""
+        stored = self._ledger.vectors_of(rows, self._embedder.name)
+        lost = sum(len(stored.get(owner, ())) != count for owner, count in rows.items())
+        if lost:
+            raise LedgerError(
+                f"{lost} sealed entries have no vectors of the embedder '{self._embedder.name}', and no text to make "
+                "them of: use the embedder that they were sealed with, or import them again"
+            )
+        return {owner: stored[owner] if count else self._none() for owner, count in rows.items()}
 
     def _embed(self, texts: Iterable[str]) -> Vectors:
         asked = list(texts)

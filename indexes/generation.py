@@ -8,19 +8,23 @@ One writer (`ForgetIndex.apply`), any number of readers, no locks on the read pa
 publishes by replacing one reference.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from types import MappingProxyType
 
 import numpy as np
 
 from indexes.calibration import DEFAULT_WEIGHTS, NO_DETAILS, Terms, Weights, terms_of
-from indexes.entries import Entry, ForgetSet, Kind, State
+from indexes.entries import Entry, ForgetSet, State, Storage
 from indexes.matches import Match, Via
 from indexes.names.details import Counts, Held, counted, held_in, packed, ranges, sentences_around
 from indexes.names.found import marks_of
 from indexes.names.table import Name, NameHit, NameTable
-from indexes.phrases import Hit, PhraseTable, PhraseWalk, pieces
+from indexes.phrases import Hit, PhraseTable, PhraseWalk
+from indexes.sealed import NO_KEY, Sealed, SealedPhraseTable, SealError, SealingKeys, hidden_words
+from indexes.told import cues as cues  # noqa: PLC0414 - part of what an index offers
+from indexes.told import told_by
 from indexes.vectors import GrowingVectors, Vectors, VectorView
 from indexes.views import views_of
 from indexes.windows import Window, windows_of
@@ -103,6 +107,9 @@ class Generation:
     _slot_names: dict[int, tuple[Name, ...]]
     _phrases: PhraseTable
     _weights: Weights
+    _found: PhraseTable
+    """Names in the text of sealed facts: they are met as they are written, or not at all."""
+    _sealing: SealingKeys | None
 
     def __repr__(self) -> str:
         return f"Generation(number={self.number}, entries={self.entry_count}, sets={len(self.sets)})"
@@ -141,11 +148,13 @@ class Generation:
         return [match for group in found.values() for match in _unbeaten(group)]
 
     def _near(self, source: int, scan: Scan, retain: "_RetainScores") -> Iterator[Match]:
+        hidden = cache(lambda: replace(scan, held=hidden_words(scan.held, self._sealing)))
         for window, similarity, row in self._neighbours(scan.vectors):
             slot = self._row_slot[row]
             span = (scan.windows[window].start, scan.windows[window].end)
             near = float(retain.of(self._slots[slot].entry.set_id)[window])
-            counts = scan.counts(window, self._row_details[row]) if similarity >= DETAILED else NO_DETAILS
+            compared = hidden() if self._slots[slot].entry.storage is Storage.SEALED else scan
+            counts = compared.counts(window, self._row_details[row]) if similarity >= DETAILED else NO_DETAILS
             terms = terms_of(similarity, counts, by=self._weights)
             yield self._match(slot, source, span, Via.EMBEDDING, terms, near)
 
@@ -200,13 +209,17 @@ class Generation:
 
     def _written(self, source: int, scan: Scan, retain: "_RetainScores") -> Iterator[Match]:
         """Names and phrases that stand in the text word by word: similarity 1."""
-        for via, table in ((Via.NAME, self._names), (Via.PHRASE, self._phrases)):
+        for via, table, name in (
+            (Via.NAME, self._names, 1.0),
+            (Via.NAME, self._found, self._weights.found),
+            (Via.PHRASE, self._phrases, 0.0),
+        ):
             for hit in PhraseWalk(table, self.visible).advance(scan.words):
                 entry = self._slots[hit.slot].entry
                 if via is Via.PHRASE and _words_in(scan, hit) < ASKED_WORDS:
                     continue
                 near = retain.beside(entry.set_id, hit.start, hit.end)
-                terms = Terms(name=1.0) if via is Via.NAME else Terms(similarity=1.0)
+                terms = Terms(name=name) if via is Via.NAME else Terms(similarity=1.0)
                 yield self._match(hit.slot, source, (hit.start, hit.end), via, terms, near)
 
     def _match(self, slot: int, source: int, span: tuple[int, int], via: Via, terms: Terms, near: float) -> Match:
@@ -296,15 +309,15 @@ def _words_in(scan: Scan, hit: Hit) -> int:
     return sum(hit.start <= word.start and word.end <= hit.end for word in scan.words)
 
 
-def cues(entry: Entry) -> list[str]:
-    """Texts whose embeddings stand for an entry: its texts, long ones by window."""
-    return [window.text for text in entry.texts for window in windows_of(text)]
-
-
 class ForgetIndex:
     """Owns the structures behind generations. `apply` methods are for one writer; `current` is for everyone."""
 
-    def __init__(self, dimensions: int, weights: Weights = DEFAULT_WEIGHTS) -> None:
+    def __init__(
+        self, dimensions: int, weights: Weights = DEFAULT_WEIGHTS, sealing: SealingKeys | None = None
+    ) -> None:
+        """`sealing` are the keys of sealed entries, where there may be any."""
+        self._sealing = sealing
+        table = PhraseTable if sealing is None else partial(SealedPhraseTable, sealing)
         self._weights = weights
         self._slots: list[_Slot] = []
         self._died: dict[int, int] = {}
@@ -315,8 +328,9 @@ class ForgetIndex:
         self._heard = NameTable()
         self._slot_names: dict[int, tuple[Name, ...]] = {}  # of entries in which several were found
         self._retain: dict[str, _Retain] = {}  # replaced, never changed: generations hold it
-        self._names = PhraseTable()
-        self._phrases = PhraseTable()
+        self._names = table()
+        self._found = table()
+        self._phrases = table()
         self._sets: dict[str, ForgetSet] = {}
         self.current = self._publish(0)
 
@@ -326,24 +340,40 @@ class ForgetIndex:
         if entry.state is State.DISABLED:
             return
         slot = len(self._slots)
-        self._slots.append(_Slot(replace(entry, texts=(), names=(), answers=()), generation))  # the index keeps no text
+        # The index keeps no text.
+        self._slots.append(_Slot(replace(entry, texts=(), names=(), answers=(), sealed=None), generation))
         self._slot_of[entry.id] = slot
         self._row_slot.extend([slot] * len(vectors))  # readers look rows up here as soon as they see them
-        self._row_details.extend(_details(entry, len(vectors)))
-        self._vectors.add(vectors)
+        if entry.sealed is not None:
+            self._put_sealed(entry.sealed, slot, vectors)
+            return
+        told = told_by(entry)
+        self._put_rows(told.details, vectors)
+        for phrase in told.names:
+            self._names.add(phrase, slot)
         for name in entry.names:
-            self._add(self._names, name, slot)
             self._heard.add([word.text for word in words_of(name)], slot, given=True)
-        if entry.kind is Kind.FACT and not entry.names:
-            found = dict.fromkeys(name for text in entry.texts for name in marks_of(text).names)
-            known = tuple(added for words in found if (added := self._heard.add(words, slot)) is not None)
-            if len(known) > 1:
-                self._slot_names[slot] = known
-        asked = tuple(_written(text) for text in entry.texts) if entry.kind is Kind.FACT else ()
-        for answer in entry.answers:
-            self._add(self._phrases, answer, slot, beside=asked)
-        for text in entry.texts if entry.kind is Kind.PASSAGE else ():
-            self._add(self._phrases, text, slot)
+        known = tuple(added for words in told.found if (added := self._heard.add(words, slot)) is not None)
+        if len(known) > 1:
+            self._slot_names[slot] = known
+        for phrase in told.phrases:
+            self._phrases.add(phrase, slot)
+
+    def _put_rows(self, details: Sequence[bytes], vectors: Vectors) -> None:
+        self._row_details.extend(details if len(details) == len(vectors) else [b""] * len(vectors))
+        self._vectors.add(vectors)
+
+    def _put_sealed(self, sealed: Sealed, slot: int, vectors: Vectors) -> None:
+        """Raises SealError where there are no keys to recognise it by."""
+        self._put_rows(sealed.details, vectors)
+        for table, phrases in (
+            (self._names, sealed.names),
+            (self._found, sealed.found),
+            (self._phrases, sealed.phrases),
+        ):
+            if not isinstance(table, SealedPhraseTable):
+                raise SealError(NO_KEY)
+            table.add_sealed(phrases, slot)
 
     def drop_entry(self, entry_id: str, generation: int) -> None:
         """Removes an entry, if it is there."""
@@ -390,36 +420,10 @@ class ForgetIndex:
             _slot_names=self._slot_names,
             _phrases=self._phrases,
             _weights=self._weights,
+            _found=self._found,
+            _sealing=self._sealing,
         )
 
-    @staticmethod
-    def _add(table: PhraseTable, text: str, slot: int, *, beside: Sequence[str] = ()) -> None:
-        """Adds the phrases of a text, but for those that a text `beside` it holds, unless all are there.
-
-        "The full name of the author born in" only repeats the question: it tells nothing, in a request or an answer.
-        """
-        phrases = pieces(text)
-        telling = [phrase for phrase in phrases if not any(_spoken(phrase) in other for other in beside)]
-        for phrase in telling or phrases:
-            table.add(phrase, slot)
-
-
-def _written(text: str) -> str:
-    return _spoken(word.text for word in words_of(text))
-
-
-def _spoken(words: Iterable[str]) -> str:
-    """Words in one string in which no phrase ends inside a word."""
-    return f" {' '.join(words)} "
-
-
-def _details(entry: Entry, rows: int) -> list[bytes]:
-    """For each embedded text of an entry the details of the question it is of; of what is not a fact, none."""
-    found: list[bytes] = []
-    if entry.kind is Kind.FACT:
-        for text in entry.texts:  # a window of a question may lack the name that the question is about
-            found += [packed(text, marks_of(text))] * len(windows_of(text))
-    return found if len(found) == rows else [b""] * rows
 
 
 @dataclass(frozen=True, slots=True, repr=False)

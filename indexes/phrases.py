@@ -38,6 +38,12 @@ def pieces(text: str) -> list[tuple[str, ...]]:
     return [words[i : i + PASSAGE_WORDS] for i in range(len(words) - PASSAGE_WORDS + 1)]
 
 
+def bounds_of(phrase: Sequence[str]) -> tuple[int, int]:
+    """The length of a phrase's longest word, and an upper bound of the characters of raw text that it may cover."""
+    length = sum(map(len, phrase)) + len(phrase)
+    return max(map(len, phrase)), int(length * LONGEST_SHOWN) + _SLACK
+
+
 class PhraseTable:
     """Append-only trie over words. One writer; readers need no lock (each add links a phrase's last word last)."""
 
@@ -53,9 +59,9 @@ class PhraseTable:
         """Adds a phrase (normal forms of its words, as `pieces` gives them) for a slot."""
         if not 0 < len(phrase) <= PASSAGE_WORDS:  # readers remember this many words and no more
             raise ValueError(f"a phrase has 1 to {PASSAGE_WORDS} words")
-        length = sum(map(len, phrase)) + len(phrase)
-        self.longest_word = max(self.longest_word, *map(len, phrase))
-        self.longest_span = max(self.longest_span, int(length * LONGEST_SHOWN) + _SLACK)
+        longest_word, longest_span = bounds_of(phrase)
+        self.longest_word = max(self.longest_word, longest_word)
+        self.longest_span = max(self.longest_span, longest_span)
         node = ROOT
         for word in phrase:
             edge = (node, word)

@@ -4,11 +4,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from indexes.entries import Entry, Kind, State
+from indexes.entries import Entry, Kind, State, Storage
+from indexes.sealed import Sealed
 
 ENTRY_COLUMNS = (
     "id, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, "
-    "digest, raised"
+    "digest, raised, storage, sealed"
 )
 
 
@@ -30,13 +31,16 @@ def row_of(entry: Entry, digest: str, generation: int) -> tuple[Any, ...]:
         generation,
         digest,
         entry.raised,
+        entry.storage.value,
+        entry.sealed.packed() if entry.sealed is not None else None,
     )
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """The entry of a row."""
+    """The entry of a row; of one of version 1, which had no storage, as well."""
     i, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation = row[:12]
     raised = row[13]
+    storage, sealed = row[14:16] if len(row) > 14 else (Storage.CLEAR, None)
     texts = json.loads(body)
     return Entry(
         id=i,
@@ -54,4 +58,6 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         created_at=datetime.fromisoformat(created_at),
         expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
         generation=int(generation),
+        storage=Storage(storage),
+        sealed=Sealed.unpacked(sealed) if sealed is not None else None,
     )

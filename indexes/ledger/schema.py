@@ -92,7 +92,7 @@ COLUMNS = {
     "generations": "number, at, actor",
     "changes": "generation, action, set_id, entry_id",
     "sets": "id, label, policy, retain",
-    "entries": f"{ENTRY_COLUMNS}, storage, sealed",
+    "entries": ENTRY_COLUMNS,
     "vectors": "owner, model, count, rows",
     "replies": "key, digest, generation, ids",
     "keys": "id, digest, scopes, label, created_at",

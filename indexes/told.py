@@ -1,0 +1,73 @@
+"""What an entry tells besides its embeddings: the words by which it is recognised in requests and answers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from indexes.entries import Entry, Kind
+from indexes.names.details import packed
+from indexes.names.found import marks_of
+from indexes.phrases import pieces
+from indexes.windows import windows_of
+from indexes.words import words_of
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Told:
+    """Word sequences (normal forms) and details.
+
+    `names` are stated, `found` stand in the text of a fact that states none; `phrases` must not be said; `details` are
+    one for each embedded text (`cues`), empty where there is nothing to compare.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    found: tuple[tuple[str, ...], ...]
+    phrases: tuple[tuple[str, ...], ...]
+    details: tuple[bytes, ...]
+
+
+def cues(entry: Entry) -> list[str]:
+    """Texts whose embeddings stand for an entry: its texts, long ones by window."""
+    return [window.text for text in entry.texts for window in windows_of(text)]
+
+
+def told_by(entry: Entry) -> Told:
+    """What an entry tells."""
+    is_fact = entry.kind is Kind.FACT
+    marks = [marks_of(text) for text in entry.texts] if is_fact else []
+    asked = tuple(_written(text) for text in entry.texts) if is_fact else ()
+    phrases = [phrase for answer in entry.answers for phrase in _telling(answer, asked)]
+    if entry.kind is Kind.PASSAGE:
+        phrases += [phrase for text in entry.texts for phrase in pieces(text)]
+    details = (
+        # A window of a question may lack the name that the question is about.
+        tuple(
+            d for text, of in zip(entry.texts, marks, strict=True) for d in [packed(text, of)] * len(windows_of(text))
+        )
+        if is_fact
+        else tuple(b"" for text in entry.texts for _ in windows_of(text))
+    )
+    return Told(
+        names=tuple(phrase for name in entry.names for phrase in pieces(name)),
+        found=tuple(dict.fromkeys(name for of in marks for name in of.names)) if is_fact and not entry.names else (),
+        phrases=tuple(phrases),
+        details=details,
+    )
+
+
+def _telling(text: str, asked: Sequence[str]) -> list[tuple[str, ...]]:
+    """The phrases of an answer but for those that its question holds, unless all are there.
+
+    "The full name of the author born in" only repeats the question: it tells nothing, in a request or an answer.
+    """
+    phrases = pieces(text)
+    telling = [phrase for phrase in phrases if not any(_spoken(phrase) in other for other in asked)]
+    return telling or phrases
+
+
+def _written(text: str) -> str:
+    return _spoken(word.text for word in words_of(text))
+
+
+def _spoken(words: Iterable[str]) -> str:
+    """Words in one string in which no phrase ends inside a word."""
+    return f" {' '.join(words)} "
