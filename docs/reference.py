@@ -20,7 +20,8 @@ from guards.policy import Policy
 from guards.prompt.fields import Field
 from guards.prompt.routes import ROUTES
 from guards.prompt.tables import TABLES
-from proxy import admin_api, admin_models, assistants_api, client_api, errors
+from proxy import admin_models, client_api, errors
+from proxy.app import admin_routes
 from proxy.cli.main import main as command_line
 from proxy.config import Config
 from proxy.metrics import Metrics
@@ -34,8 +35,8 @@ def reference() -> str:
         "# Reference\n\nMade from the code by `python docs/reference.py`; do not edit.",
         "## Client port\n\n" + _routes(client_api.routes()),
         "### Routes of the engine\n\nWhat is in no row answers 404 like the closed ones.\n\n" + _engine_routes(),
-        "## Admin port\n\nEvery call needs an admin key.\n\n"
-        + _routes([*admin_api.routes(), *assistants_api.routes()]),
+        "## Admin port\n\nEvery call needs an admin key. `GET /admin/v1/openapi.json` describes them as OpenAPI 3.1.\n\n"
+        + _routes(admin_routes()),
         "### Bodies\n\n" + "\n\n".join(_bodies()),
         "## Request fields\n\n*Armed*: the request is near the forget set, or the policy scans every answer. "
         "A field that is in no row is refused, or passed on with `surface: permissive`.\n\n" + "\n\n".join(_fields()),

@@ -13,7 +13,7 @@ from guards.engine import cache
 from indexes.embedder import Embedder, OnnxEmbedder
 from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
-from proxy import admin_api, assistants_api, client_api
+from proxy import admin_api, assistants_api, client_api, openapi
 from proxy.assistant_files import Slots
 from proxy.assistants import Assistants, watched
 from proxy.catalogue import Catalogue
@@ -54,10 +54,16 @@ async def running(
         _refuse_open_port(config, server)
         for listen, routes, name in (
             (config.listen, client_api.routes(), "listen"),
-            (config.admin, [*admin_api.routes(), *assistants_api.routes()], "admin"),
+            (config.admin, admin_routes(), "admin"),
         ):
             await stack.enter_async_context(_site(server, listen, routes, name))
         yield server
+
+
+def admin_routes() -> list[web.RouteDef]:
+    """All routes of the admin port."""
+    described = web.get(openapi.PATH, openapi.show_openapi)
+    return [*admin_api.routes(), *assistants_api.routes(), described]
 
 
 def _embedder(config: Config) -> OnnxEmbedder:

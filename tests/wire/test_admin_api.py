@@ -444,3 +444,10 @@ async def test_key_cannot_revoke_itself(lethe: Lethe) -> None:
 async def test_wrong_key_request_is_refused(lethe: Lethe, body: Any) -> None:
     assert (await lethe.admin("POST", "/keys", body)).error["type"] == "invalid_request_error"
     assert len((await lethe.admin("GET", "/keys")).body["data"]) == 1
+
+
+async def test_the_api_describes_itself(lethe: Lethe) -> None:
+    reply = await lethe.admin("GET", "/openapi.json")
+    assert reply.body["openapi"] == "3.1.0"
+    assert "post" in reply.body["paths"]["/admin/v1/sets/{set}/entries"]
+    assert (await lethe.admin("GET", "/openapi.json", key="wrong")).status == 401
