@@ -147,7 +147,8 @@ def validate(config_path: Path | None, as_json: bool) -> None:
     """
     config = _loaded(config_path, {})
     if as_json:
-        print_json({"valid": True, "settings": config.model_dump(mode="json", exclude={"upstream": {"api_key"}, "ledger": {"url"}})})
+        secrets = {"upstream": {"api_key"}, "ledger": {"url"}}
+        print_json({"valid": True, "settings": config.model_dump(mode="json", exclude=secrets)})
     else:
         say(f"the configuration is valid; clients: {config.listen.host}:{config.listen.port}")
 
