@@ -35,7 +35,7 @@ def reference() -> str:
         "# Reference\n\nMade from the code by `python docs/reference.py`; do not edit.",
         "## Client port\n\n" + _routes(client_api.routes()),
         "### Routes of the engine\n\nWhat is in no row answers 404 like the closed ones.\n\n" + _engine_routes(),
-        "## Admin port\n\nEvery call needs an admin key. `GET /admin/v1/openapi.json` describes them as OpenAPI 3.1.\n\n"
+        "## Admin port\n\nEvery call needs an admin key. `GET /admin/v1/openapi.json` describes them all.\n\n"
         + _routes(admin_routes()),
         "### Bodies\n\n" + "\n\n".join(_bodies()),
         "## Request fields\n\n*Armed*: the request is near the forget set, or the policy scans every answer. "
