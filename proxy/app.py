@@ -11,11 +11,14 @@ from aiohttp import web
 
 from guards.engine import cache
 from indexes.embedder import Embedder, OnnxEmbedder
+from indexes.entries import Storage
 from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
-from proxy import admin_api, assistants_api, client_api, openapi
+from indexes.ledger.sealing import bound
+from proxy import admin_api, assistants_api, audit_api, client_api, openapi
 from proxy.assistant_files import Slots
 from proxy.assistants import Assistants, watched
+from proxy.audit import AuditLog
 from proxy.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
@@ -63,7 +66,7 @@ async def running(
 def admin_routes() -> list[web.RouteDef]:
     """All routes of the admin port."""
     described = web.get(openapi.PATH, openapi.show_openapi)
-    return [*admin_api.routes(), *assistants_api.routes(), described]
+    return [*admin_api.routes(), *assistants_api.routes(), *audit_api.routes(), described]
 
 
 def _embedder(config: Config) -> OnnxEmbedder:
@@ -77,7 +80,13 @@ async def _assembled(
     stack: contextlib.AsyncExitStack, config: Config, embedder: Embedder, admin_secret: str | None
 ) -> Server:
     metrics = Metrics()
+    keys = await asyncio.to_thread(config.sealing_keys)
     ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url)
+    try:
+        sealing = await asyncio.to_thread(bound, ledger, keys)
+    except LedgerError:
+        await asyncio.to_thread(ledger.close)
+        raise
     catalogue = Catalogue(
         ledger,
         embedder,
@@ -85,6 +94,8 @@ async def _assembled(
         metrics,
         anonymous=config.listen.host in LOOPBACK,
         arms=config.arms,
+        sealing=sealing,
+        storage=Storage(config.ledger.storage),
     )
     stack.push_async_callback(catalogue.close)
     await catalogue.start()
@@ -104,7 +115,9 @@ async def _assembled(
     stack.push_async_callback(experiments.close)
     shadow = ShadowTraffic(experiments, catalogue, upstream, meter, metrics)
     stack.push_async_callback(shadow.close)
+    audit = await asyncio.to_thread(AuditLog, config.state, catalogue)
     for name, work in (
+        ("audit", audit.run()),
         ("engine-watch", upstream.watch()),
         ("expiry", _expire(catalogue)),
         ("experiments", experiments.run()),
@@ -114,7 +127,18 @@ async def _assembled(
     decider = Decider(catalogue, meter, offsets, metrics)
     secret = bytes.fromhex(await catalogue.mark("wording", secrets.token_hex(32)))
     return Server(
-        config, catalogue, assistants, offsets, decider, upstream, metrics, experiments, shadow, secret, following
+        config,
+        catalogue,
+        assistants,
+        offsets,
+        decider,
+        upstream,
+        metrics,
+        experiments,
+        shadow,
+        secret,
+        audit,
+        following,
     )
 
 

@@ -12,6 +12,7 @@ from guards.policy import PolicyError
 from indexes.entries import EntryError
 from indexes.ledger.records import Conflict, LedgerError, Missing
 from proxy.assistants import Assistants
+from proxy.audit import AuditLog
 from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.decide import Decider
@@ -44,6 +45,7 @@ class Server:
     shadow: ShadowTraffic
     secret: bytes
     """Keys the choice of refusal wordings and the cache salts; the same in all processes on one ledger."""
+    audit: AuditLog
     following: Following | None = None
     """How it keeps up with the other processes on its ledger; None where it is the only one."""
     started_at: int = field(default_factory=lambda: int(time.time()))

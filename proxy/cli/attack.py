@@ -45,7 +45,7 @@ def attack(set_id: str, wanted: str | None, target: str | None, **given: Any) ->
     if unknown := set(picked) - set(known):
         fail(f"there is no family '{min(unknown)}'; there are {', '.join(known)}", USAGE)
     try:
-        found, targets = asyncio.run(_attacked(set_id, picked, given))
+        found, targets = asyncio.run(attacked(set_id, picked, given))
     except ArmError as error:
         fail(str(error), USAGE)
     except RunError as error:
@@ -65,7 +65,8 @@ def attack(set_id: str, wanted: str | None, target: str | None, **given: Any) ->
         _show(counted)
 
 
-async def _attacked(set_id: str, picked: list[str], given: dict[str, Any]) -> tuple[list[Attempt], list[Target]]:
+async def attacked(set_id: str, picked: list[str], given: dict[str, Any]) -> tuple[list[Attempt], list[Target]]:
+    """Attempts and what was attacked. Raises RunError or ArmError."""
     async with connected(given["url"], given["key"], given["admin_url"], given["admin_key"]) as connection:
         model, arms = await chosen(connection, given["model"], given["arms"])
         if ladders := [arm.name for arm in arms if arm.ladder]:

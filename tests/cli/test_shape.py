@@ -39,6 +39,8 @@ WITH_EXAMPLES = [
     "lethe eval run",
     "lethe eval report",
     "lethe attack",
+    "lethe audit export",
+    "lethe audit verify",
 ]
 
 

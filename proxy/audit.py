@@ -1,0 +1,148 @@
+"""The audit log: every change of the ledger as a signed record in an append-only file.
+
+It follows the ledger, whose change log is committed with each change: a record that a crash kept from being written is
+written at the next start, and none is written for a change that did not happen. Each process keeps a log of its own.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from indexes.entries import Entry, ForgetSet
+from indexes.ledger.records import Change, LedgerError, Missing
+from proxy.admin_models import entry_json, set_json
+from proxy.audit_chain import EMPTY, Head, Record, canonical, hash_of
+from proxy.audit_key import SigningKey
+from proxy.catalogue import Catalogue
+
+LOG, KEY = "audit.jsonl", "audit.key"
+
+PAGE = 1000  # changes read at a time
+LOOK_EVERY_S = 0.5  # between looks at the generation in force; the ledger has the change meanwhile
+
+_log = structlog.get_logger("lethe.audit")
+
+
+class AuditLog:
+    """The log of one process. Calls from several tasks follow each other."""
+
+    def __init__(self, state: Path, catalogue: Catalogue) -> None:
+        """Raises AuditKeyError."""
+        self.path = state / LOG
+        self.key = SigningKey.at(state / KEY)
+        self._catalogue = catalogue
+        self._turn = asyncio.Lock()
+        self._head, self._generation = _last(self.path)
+
+    @property
+    def head(self) -> Head:
+        """The last record."""
+        return self._head
+
+    async def run(self) -> None:
+        """Follows the ledger for ever."""
+        while True:
+            with contextlib.suppress(LedgerError):  # the next look tries again
+                await self.follow()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def follow(self) -> Head:
+        """Writes what has changed since the last record; returns the last one then."""
+        async with self._turn:
+            while self._catalogue.current.number > self._generation:
+                changes = await self._catalogue.changes(self._generation, PAGE)
+                if not changes:
+                    break
+                contents = [await self._content(change) for change in changes]
+                await asyncio.to_thread(self._append, changes, contents)
+            return self._head
+
+    async def records(self, set_id: str | None = None) -> list[Record]:
+        """All records, or those of one set."""
+        await self.follow()
+        raw = await asyncio.to_thread(self.lines)
+        return [one for one in map(orjson.loads, raw) if set_id is None or one["set"] == set_id]
+
+    def lines(self) -> list[bytes]:
+        """The log as it stands."""
+        try:
+            return self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+
+    async def _content(self, change: Change) -> str | None:
+        """Hash of what the change left behind; None where it was removed, or has changed again since."""
+        if change.set_id is None:
+            return None
+        if change.entry_id is None:
+            found = self._catalogue.current.sets.get(change.set_id)
+            return self.of_set(found) if found and "remove" not in change.action else None
+        try:
+            entry = await self._catalogue.entry(change.set_id, change.entry_id)
+        except Missing:
+            return None
+        return self.of_entry(entry) if entry.generation == change.generation else None
+
+    def of_entry(self, entry: Entry) -> str:
+        """What stands for an entry in records and receipts."""
+        return self.key.content_hash(canonical(_plain(entry_json(entry))))
+
+    def of_set(self, forget_set: ForgetSet) -> str:
+        """The same for a set."""
+        return self.key.content_hash(canonical(_plain(set_json(forget_set))))
+
+    def _append(self, changes: Sequence[Change], contents: Sequence[str | None]) -> None:
+        head = self._head
+        written = []
+        for change, content in zip(changes, contents, strict=True):
+            record: Record = {
+                "number": head.number + 1,
+                "generation": change.generation,
+                "at": change.at,
+                "actor": change.actor,
+                "action": change.action,
+                "set": change.set_id,
+                "entry": change.entry_id,
+                "content": content,
+                "previous": head.hash,
+            }
+            record["hash"] = hash_of(record)
+            record["signature"] = self.key.sign(record["hash"].encode())
+            head = Head(record["number"], record["hash"])
+            written.append(orjson.dumps(record) + b"\n")
+        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+            file.write(b"".join(written))
+            file.flush()
+            os.fsync(file.fileno())
+        self._head, self._generation = head, changes[-1].generation
+
+
+def _last(path: Path) -> tuple[Head, int]:
+    """The last whole record and its generation. What a crash left half written is cut off: it is written again."""
+    try:
+        with path.open("r+b") as file:
+            raw = file.read()
+            whole = raw[: raw.rfind(b"\n") + 1]
+            if len(whole) != len(raw):
+                file.truncate(len(whole))
+    except FileNotFoundError:
+        return EMPTY, 0
+    if not whole:
+        return EMPTY, 0
+    try:
+        record = orjson.loads(whole.splitlines()[-1])
+        return Head(int(record["number"]), str(record["hash"])), int(record["generation"])
+    except (orjson.JSONDecodeError, LookupError, TypeError, ValueError):
+        _log.error("audit_log_damaged", file=str(path))
+        # Going on would hide it: records that follow a gap are found by `lethe audit verify`.
+        return Head(len(whole.splitlines()), ""), 0
+
+
+def _plain(value: Any) -> Any:
+    return orjson.loads(orjson.dumps(value))

@@ -1,0 +1,63 @@
+"""The admin port's calls for the audit log and receipts. Every call needs an admin key."""
+
+from aiohttp import web
+
+from indexes.entries import Entry
+from proxy.admin_api import _admin, _body, _json, _set
+from proxy.admin_models import MAX_BATCH, ReceiptBody
+from proxy.audit_receipt import receipt
+from proxy.server import Server
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this module."""
+    return [
+        web.get("/admin/v1/audit/log", show_log),
+        web.get("/admin/v1/audit/key", show_key),
+        web.post("/admin/v1/sets/{set}/receipts", make_receipt),
+    ]
+
+
+async def show_log(request: web.Request) -> web.StreamResponse:
+    """The audit log as JSON lines, each record signed and chained to the one before."""
+    server, _ = _admin(request)
+    await server.audit.follow()
+    if not server.audit.path.exists():
+        return web.Response()
+    return web.FileResponse(server.audit.path, headers={"Content-Type": "application/jsonl"})
+
+
+async def show_key(request: web.Request) -> web.Response:
+    """The public key that signs log and receipts, and the last record."""
+    server, _ = _admin(request)
+    head = await server.audit.follow()
+    return _json({"key": str(server.audit.key.public), "number": head.number, "hash": head.hash})
+
+
+async def make_receipt(request: web.Request) -> web.Response:
+    """A signed receipt of a set: entries by reference and hash, since when, who changed what. Holds no text."""
+    server, _ = _admin(request)
+    body = await _body(request, ReceiptBody)
+    forget_set = _set(server, request)
+    history = await server.audit.records(forget_set.id)
+    made = receipt(
+        server.audit,
+        forget_set,
+        await _all(server, forget_set.id),
+        history,
+        server.audit.head,
+        server={
+            "version": server.version,
+            "generation": server.catalogue.current.number,
+            "models": list(server.upstream.view.models),
+        },
+        evidence=body.evidence,
+    )
+    return _json(made, status=201)
+
+
+async def _all(server: Server, set_id: str) -> list[Entry]:
+    found: list[Entry] = []
+    while page := await server.catalogue.entries(set_id, found[-1].id if found else "", MAX_BATCH):
+        found += page
+    return found
