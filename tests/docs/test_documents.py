@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
+    "lethe assistant train": "minutes of training; tests/engine trains tiny models by the same command",
+    "python -m guards.engine.merge": "needs an adapter from elsewhere; tests/engine merges a tiny one",
     "lethe ledger": "the ledger is in the state folder of the server of these tests; tests/cli runs each of these",
     "make up": "set-up itself: `make test` has done all of it but the last step, which tests/cli runs as `lethe up`",
     "lethe keys create": "a client key would close the server for the tests beside; tests/cli runs each of these",
