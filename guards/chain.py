@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from guards.gate import Gate
-from guards.model import Allow, Finding, Plan, Signals, Verdict, plan_of
+from guards.model import Allow, Finding, Plan, Signals, Verdict, for_earlier_turns, plan_of
 from guards.policy import OnFault, Policy, Rung, ScanOutput
 from indexes.entries import ForgetSet
 
@@ -65,6 +65,8 @@ def _run(link: Link, signals: Signals) -> Finding | None:
     try:
         hits = link.guard.hits(signals)
         verdict: Verdict = link.guard.judge(hits, signals.assistants)
+        if signals.turns.only_earlier(hits):
+            verdict = for_earlier_turns(verdict)
         lacked = link.guard.lacks(hits, signals.assistants)
     except Exception as error:
         fault = type(error).__name__

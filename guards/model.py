@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from guards.policy import DEFAULT_POLICY, Policy, Rung, ScanOutput, Style
+from guards.turns import ONE_TURN, Turns
 from indexes.matches import Match
 
 
@@ -24,10 +25,12 @@ class Signals:
     """What was measured about one request: facts, no judgement.
 
     `assistants`: those that are loaded and proven alive, each by `name` and by `name@version`.
+    `turns`: where in the conversation the texts stand whose matches these are.
     """
 
     matches: tuple[Match, ...] = ()
     assistants: Mapping[str, Assistant] = field(default_factory=lambda: MappingProxyType({}))
+    turns: Turns = ONE_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,11 @@ def verdict_of(policy: Policy, rungs: Sequence[Rung], offset: Offset | None = No
             return Amend(policy, tuple(rest))
         case _:
             return Refuse(policy)
+
+
+def for_earlier_turns(verdict: Verdict) -> Verdict:
+    """What remains of a verdict when only earlier turns call for it: the model is told, and its answer is checked."""
+    return Amend(verdict.policy, (Rung.REFUSE,)) if isinstance(verdict, Refuse) else verdict
 
 
 def _next_rung(verdict: Arm) -> Verdict:

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from proxy.admission import ARM_HEADER, admitted, authorization, in_words, json_object
 from proxy.decide import Subject
-from proxy.dialects.base import Dialect, Json
+from proxy.dialects.base import Dialect, Json, turns_of
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.messages import Messages
@@ -95,7 +95,7 @@ def opened(
         arm_chosen=chosen is not None,
         model=model,
         generation=server.catalogue.current,
-        subject=Subject([text.text for text in call.texts]),
+        subject=Subject([text.text for text in call.texts], turns=turns_of(call.texts)),
     )
 
 

@@ -9,6 +9,7 @@ import structlog
 from guards.chain import GuardFault
 from guards.model import Allow, Finding, Plan, Signals
 from guards.policy import OnFault
+from guards.turns import ONE_TURN, Turns
 from indexes.generation import Generation
 from proxy.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
@@ -25,6 +26,7 @@ class Subject:
 
     texts: Sequence[str]
     scans: Scans | None = field(default=None)
+    turns: Turns = ONE_TURN
 
 
 class Decider:
@@ -51,7 +53,7 @@ class Decider:
         if subject.scans is None:
             subject.scans = await self._meter.scan(subject.texts)
         measured = await self._meter.measure(subject.scans, generation)
-        return replace(measured, assistants=self._offsets.facts)
+        return replace(measured, assistants=self._offsets.facts, turns=subject.turns)
 
     async def decide(self, subject: Subject, generation: Generation, arm: str) -> Plan:
         """The plan for a request under the policy of an arm. Raises GuardUnavailable when a guard fails closed."""

@@ -157,7 +157,7 @@ class GuardedStream:
 
     def _judge(self, leaf: Leaf) -> Step:
         """A string that stands for itself, all of it at once."""
-        one = self._new_filter(leaf.channel)
+        one = self._new_filter(leaf)
         step = one.on_delta(leaf.text)
         return step if isinstance(step, Cut) else one.on_finish()
 
@@ -174,15 +174,17 @@ class GuardedStream:
         channels = self._filters.setdefault(leaf.choice, {})
         found = channels.get(leaf.channel)
         if found is None:
-            found = channels[leaf.channel] = self._new_filter(leaf.channel)
-            lead = self._call.lead(leaf.choice)
-            if lead and self._answer.continues(leaf.channel):
-                found.shown_before(self._end_of(lead))
+            found = channels[leaf.channel] = self._new_filter(leaf)
         return found
 
-    def _new_filter(self, channel: Channel) -> Filter:
-        one = PhraseFilter(self._generation.phrases, self._generation.forbidden)
-        return JsonTextFilter(one) if self._answer.is_json(channel) else one
+    def _new_filter(self, leaf: Leaf) -> Filter:
+        one: Filter = PhraseFilter(self._generation.phrases, self._generation.forbidden)
+        if self._answer.is_json(leaf.channel):
+            one = JsonTextFilter(one)
+        lead = self._call.lead(leaf.choice)
+        if lead and self._answer.continues(leaf.channel):
+            one.shown_before(self._end_of(lead))
+        return one
 
     def _end_of(self, lead: str) -> str:
         """As much of what an answer goes on from as a phrase can reach back into, from a word's start."""

@@ -5,12 +5,13 @@ reads the engine's events into `Event`s, whose strings the filters may shorten, 
 expects in their place, be it a cut. It remembers what it wrote: numbers of events, items that are open.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from guards.context.note import Note
 from guards.prompt.fields import Field
+from guards.turns import Turns, joined
 from proxy.errors import BadRequest, RequestError
 
 MAX_CHOICES = 16  # more draws of an answer are more chances of a leak, and each holds its own filter state
@@ -29,6 +30,8 @@ class Text:
     role: str
     path: str
     text: str
+    turn: int | None = None
+    """Which message or item it stands in; None outside the conversation."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,6 +221,36 @@ class Dialect(Route, Protocol):
     def error_event(self, error: RequestError) -> bytes:
         """An error in mid-stream."""
         ...
+
+
+JOINED = "joined"
+"""Path of the text that joins the last turns."""
+
+
+def conversation(turns: Iterable[Iterable[Text]]) -> Iterator[Text]:
+    """The texts of all turns of a conversation, with their places, and what the last turns of the user say together."""
+    asked: dict[int, list[str]] = {}
+    for place, texts in enumerate(turns):
+        for text in texts:
+            yield replace(text, turn=place)
+            if text.role == "user":
+                asked.setdefault(place, []).append(text.text)
+    together = joined(["\n".join(texts) for texts in asked.values()])
+    if together is not None:
+        yield Text("user", JOINED, together)
+
+
+def turns_of(texts: Sequence[Text]) -> Turns:
+    """Which texts were said before the user's last turn, and which joins several turns."""
+    last = max((text.turn for text in texts if text.turn is not None and text.role == "user"), default=0)
+    said = ("user", "assistant", "tool", "function")
+    earlier = (i for i, t in enumerate(texts) if t.turn is not None and t.turn < last and t.role in said)
+    return Turns(frozenset(earlier), frozenset(i for i, text in enumerate(texts) if text.path == JOINED))
+
+
+def question_of(texts: Sequence[Text]) -> str:
+    """What the user asks last."""
+    return next((text.text for text in reversed(texts) if text.role == "user" and text.path != JOINED), "")
 
 
 def model_of(body: Json) -> str:

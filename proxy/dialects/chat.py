@@ -17,8 +17,10 @@ from proxy.dialects.base import (
     Text,
     Usage,
     common,
+    conversation,
     keep_only,
     nested,
+    question_of,
     string_leaves,
 )
 from proxy.dialects.choices import ChoiceStream, head_of, spoken
@@ -55,15 +57,14 @@ class Chat:
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             raise BadRequest("'messages' is a list with at least one message", param="messages")
-        texts = [text for place, message in enumerate(messages) for text in _message_texts(message, place)]
-        asked = [text.text for text in texts if text.role == "user"]
+        texts = list(conversation(_message_texts(message, place) for place, message in enumerate(messages)))
         last = messages[-1]
         lead = "".join(t.text for t in _content_texts(last.get("content"), "", "")) if _answers(last) else ""
         for name in ("tools", "tool_choice", "response_format", "structured_outputs"):
             if body.get(name) is not None:
                 texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
-        question = asked[-1] if asked else ""
-        return Call(body, model, stream, choices, include_usage, tuple(texts), question, (lead,) if lead else ())
+        lead_in = (lead,) if lead else ()
+        return Call(body, model, stream, choices, include_usage, tuple(texts), question_of(texts), lead_in)
 
     def amend(self, body: Json, note: Note) -> Json:
         messages = list(body["messages"])

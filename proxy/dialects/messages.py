@@ -19,9 +19,11 @@ from proxy.dialects.base import (
     Leaf,
     Text,
     Usage,
+    conversation,
     flag,
     keep_only,
     model_of,
+    question_of,
     string_leaves,
     words_of,
 )
@@ -71,16 +73,14 @@ class Messages:
             raise BadRequest("'messages' is a list with at least one message", param="messages")
         model, stream = model_of(body), flag(body, "stream")
         texts = list(_blocks(body["system"], "system", "system")) if body.get("system") is not None else []
-        for place, message in enumerate(messages):
-            texts += _message(message, f"messages[{place}]")
-        asked = [text.text for text in texts if text.role == "user"]
+        texts += conversation(_message(message, f"messages[{place}]") for place, message in enumerate(messages))
         last = f"messages[{len(messages) - 1}]"
         said = [t.text for t in texts if t.role == "assistant" and t.path.startswith(last) and _is_said(t.path)]
         for name in ("tools", "tool_choice", "output_config"):
             if body.get(name) is not None:
                 texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
         lead = ("".join(said),) if said else ()
-        return Call(body, model, stream, 1, True, tuple(texts), asked[-1] if asked else "", lead)
+        return Call(body, model, stream, 1, True, tuple(texts), question_of(texts), lead)
 
     def amend(self, body: Json, note: Note) -> Json:
         system = body.get("system")

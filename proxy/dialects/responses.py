@@ -7,7 +7,19 @@ from guards.context.note import Note
 from guards.prompt.fields import texts_in
 from guards.prompt.kinds import RESPONSES_ITEMS, RESPONSES_PARTS, RESPONSES_TOOLS, refusal_of
 from guards.prompt.tables import RESPONSES
-from proxy.dialects.base import AnswerStream, Call, Head, Json, Text, Usage, flag, model_of, words_of
+from proxy.dialects.base import (
+    AnswerStream,
+    Call,
+    Head,
+    Json,
+    Text,
+    Usage,
+    conversation,
+    flag,
+    model_of,
+    question_of,
+    words_of,
+)
 from proxy.dialects.responses_stream import TERMINAL, ResponseStream, usage_json
 from proxy.dialects.sse import last_type, typed_event
 from proxy.errors import BadRequest, RequestError
@@ -35,7 +47,6 @@ class Responses:
                 raise BadRequest("'instructions' is a text", param="instructions")
             texts.append(Text("system", "instructions", instructions))
         texts += _input(body.get("input"))
-        asked = [text.text for text in texts if text.role == "user"]
         lead = _lead(body["input"])
         for place, tool in enumerate(body.get("tools") or ()):
             refused = refusal_of(tool.get("type") if isinstance(tool, Mapping) else None, RESPONSES_TOOLS)
@@ -44,7 +55,7 @@ class Responses:
         for name in ("tools", "tool_choice", "text", "structured_outputs"):
             if body.get(name) is not None:
                 texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
-        return Call(body, model, stream, 1, True, tuple(texts), asked[-1] if asked else "", (lead,) if lead else ())
+        return Call(body, model, stream, 1, True, tuple(texts), question_of(texts), (lead,) if lead else ())
 
     def amend(self, body: Json, note: Note) -> Json:
         items = body["input"]
@@ -119,8 +130,7 @@ def _input(given: Any) -> Iterator[Text]:
         return
     if not isinstance(given, list) or not given:
         raise BadRequest("'input' is a text or a list with at least one item", param="input")
-    for place, item in enumerate(given):
-        yield from _item(item, f"input[{place}]")
+    yield from conversation(_item(item, f"input[{place}]") for place, item in enumerate(given))
 
 
 def _item(item: Any, at: str) -> Iterator[Text]:

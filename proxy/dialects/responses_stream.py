@@ -165,7 +165,7 @@ class ResponseStream:
         return self._numbered({"type": "response.incomplete", "response": response})
 
     def continues(self, channel: Channel) -> bool:
-        return channel[-1] == "response.output_text"
+        return channel[-1] in ("response.output_text", "text")
 
     def is_json(self, channel: Channel) -> bool:
         return channel[-1] in ("arguments", "response.function_call_arguments", "response.mcp_call_arguments")
