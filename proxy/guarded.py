@@ -178,9 +178,8 @@ class GuardedStream:
         return found
 
     def _new_filter(self, leaf: Leaf) -> Filter:
-        one: Filter = PhraseFilter(self._generation.phrases, self._generation.forbidden)
-        if self._answer.is_json(leaf.channel):
-            one = JsonTextFilter(one)
+        inner = PhraseFilter(self._generation.phrases, self._generation.forbidden)
+        one = JsonTextFilter(inner) if self._answer.is_json(leaf.channel) else inner
         lead = self._call.lead(leaf.choice)
         if lead and self._answer.continues(leaf.channel):
             one.shown_before(self._end_of(lead))
