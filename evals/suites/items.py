@@ -75,20 +75,24 @@ class Suite:
     files: Mapping[str, str]
 
     def cut(self, limit: int | None, windows: Mapping[str, tuple[int, int]]) -> "Suite":
-        """The first `limit` items of each subset, or the rows from–to of a subset that is named in `windows`.
+        """The rows from–to of each subset that is named in `windows`, and of those at most `limit`, evenly spread: the
+        first rows of most sets are about one subject.
 
         Raises RowsError for a window of a subset that does not exist.
         """
-        if unknown := set(windows) - {item.subset for item in self.items}:
-            known = ", ".join(sorted({item.subset for item in self.items}))
-            raise RowsError(f"there is no subset '{min(unknown)}' in '{self.name}'; there are {known}")
-        kept, seen = [], dict[str, int]()
+        subsets: dict[str, list[Item]] = {}
         for item in self.items:
-            place = seen[item.subset] = seen.get(item.subset, -1) + 1
-            first, last = windows.get(item.subset, (0, None))
-            if place >= first and (last is None or place <= last) and (limit is None or place - first < limit):
-                kept.append(item)
-        return replace(self, items=tuple(kept))
+            subsets.setdefault(item.subset, []).append(item)
+        if unknown := set(windows) - set(subsets):
+            known = ", ".join(sorted(subsets))
+            raise RowsError(f"there is no subset '{min(unknown)}' in '{self.name}'; there are {known}")
+        kept: set[str] = set()
+        for name, items in subsets.items():
+            first, last = windows.get(name, (0, len(items) - 1))
+            rows = items[first : last + 1]
+            wanted = len(rows) if limit is None else min(limit, len(rows))
+            kept |= {rows[place * len(rows) // wanted].id for place in range(wanted)}
+        return replace(self, items=tuple(item for item in self.items if item.id in kept))
 
 
 class Reader:

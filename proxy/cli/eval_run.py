@@ -66,7 +66,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--split", help="Part of the suite: forget05 (tofu), fr,ru (multilingual), a subject (rwku).")
 @click.option("--rows", multiple=True, metavar="SUBSET=FROM-TO", help="Only these rows of a subset, from 0.")
 @click.option("--arms", default="raw,guarded", show_default=True, help="raw, guarded, ladders such as instruct+refuse.")
-@click.option("--limit", type=click.IntRange(1), help="Items of each subset.")
+@click.option("--limit", type=click.IntRange(1), help="Items of each subset, evenly spread.")
 @click.option("--samples", type=click.IntRange(0), default=0, show_default=True, help="Further draws, for Leak@k.")
 @click.option("--model", help="Default: the first model that is served.")
 @click.option("--max-tokens", type=click.IntRange(1), default=96, show_default=True, help="Length of an answer.")

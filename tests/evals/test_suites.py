@@ -71,7 +71,7 @@ def test_a_holdout_file_is_what_was_never_seen(tmp_path: Path) -> None:
 def test_a_suite_can_be_cut(tmp_path: Path) -> None:
     suite = tofu(write(tmp_path, forget01=[FACT] * 5, retain=[KEPT] * 5))
     cut = suite.cut(2, {"unseen": (3, 9), "retain": (1, 4)})
-    assert [item.id for item in cut.items] == ["forget/0", "forget/1", "retain/1", "retain/2", "unseen/3", "unseen/4"]
+    assert [item.id for item in cut.items] == ["forget/0", "forget/2", "retain/1", "retain/3", "unseen/3", "unseen/4"]
     with pytest.raises(RowsError, match="no subset 'forgot'"):
         suite.cut(None, {"forgot": (0, 1)})
 
