@@ -5,15 +5,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from indexes.vectors import Vectors
 
 BATCH = 32  # texts per forward pass: beyond, padding costs more than batching saves on a CPU
+OVERLAP = 64  # tokens that two neighbouring pieces of a long text share: every window of 24 words lies in one of them
+
+Span = tuple[int, int]
 
 
 class Embedder(Protocol):
@@ -29,6 +33,26 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimensions], float32, unit length. May be called from several threads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class InContext:
+    """Vectors of spans of one text, [spans, dimensions]; `exact` are those that the span by itself would have."""
+
+    vectors: Vectors
+    exact: npt.NDArray[np.bool_]
+
+
+@runtime_checkable
+class ContextEmbedder(Embedder, Protocol):
+    """An embedder that can read a text once and say roughly what each of its spans is near to."""
+
+    @property
+    def reads_context(self) -> bool: ...
+
+    def embed_in_context(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[InContext]:
+        """The mean of the tokens of each span (characters of its text), seen among the tokens around them."""
         ...
 
 
@@ -88,6 +112,8 @@ class OnnxEmbedder:
             raise EmbedderError(
                 f"the embedder in {folder} does not load ({type(error).__name__}): run 'make models' to remake it"
             ) from error
+        self._pieces = Tokenizer.from_str(self._tokenizer.to_str())
+        self._pieces.enable_truncation(self.card.max_tokens, stride=min(OVERLAP, self.card.max_tokens // 4))
         self._tokenizer.enable_truncation(self.card.max_tokens)
         self._tokenizer.enable_padding()
         self._inputs = {node.name for node in self._session.get_inputs()}
@@ -115,13 +141,49 @@ class OnnxEmbedder:
             vectors[rows] = self._forward([self.card.prefix_query + texts[i] for i in rows])
         return vectors
 
+    @property
+    def reads_context(self) -> bool:
+        """True where a text's vector is the mean of its tokens: only then does a part of them say anything."""
+        return self.card.pooling == "mean" and self.card.normalize
+
+    def embed_in_context(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[InContext]:
+        prefix = self.card.prefix_query
+        pieces = [[e, *e.overflowing] for e in self._pieces.encode_batch([prefix + text for text in texts])]
+        order = sorted(
+            ((number, place) for number, some in enumerate(pieces) for place in range(len(some))),
+            key=lambda at: len(pieces[at[0]][at[1]].ids),
+        )
+        hidden: dict[tuple[int, int], Vectors] = {}
+        for first in range(0, len(order), BATCH):
+            batch = order[first : first + BATCH]
+            states = self._states([pieces[number][place] for number, place in batch])
+            for at, rows in zip(batch, states, strict=True):
+                hidden[at] = rows[: len(pieces[at[0]][at[1]].ids)]
+        return [
+            _pooled(some, [hidden[number, place] for place in range(len(some))], spans[number], len(prefix))
+            for number, some in enumerate(pieces)
+        ]
+
+    def _states(self, encoded: Sequence[Encoding]) -> Vectors:
+        """The last hidden states of pieces of text, [pieces, longest, dimensions]."""
+        longest = max(len(e.ids) for e in encoded)
+        ids = np.zeros((len(encoded), longest), np.int64)
+        mask = np.zeros_like(ids)
+        for row, e in enumerate(encoded):
+            ids[row, : len(e.ids)], mask[row, : len(e.ids)] = e.ids, 1
+        return self._run(ids, mask)
+
+    def _run(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Vectors:
+        feed = {"input_ids": ids, "attention_mask": mask}
+        if "token_type_ids" in self._inputs:
+            feed["token_type_ids"] = np.zeros_like(mask)
+        hidden: Vectors = self._session.run(None, feed)[0]
+        return hidden
+
     def _forward(self, texts: list[str]) -> Vectors:
         encoded = self._tokenizer.encode_batch(texts)
         mask = np.array([e.attention_mask for e in encoded], np.int64)
-        feed = {"input_ids": np.array([e.ids for e in encoded], np.int64), "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = np.zeros_like(mask)
-        hidden = self._session.run(None, feed)[0]
+        hidden = self._run(np.array([e.ids for e in encoded], np.int64), mask)
         if self.card.pooling == "cls":
             pooled = hidden[:, 0]
         else:
@@ -131,3 +193,28 @@ class OnnxEmbedder:
             pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
         result: Vectors = pooled.astype(np.float32, copy=False)
         return result
+
+
+def _pooled(pieces: Sequence[Encoding], states: Sequence[Vectors], spans: Sequence[Span], prefix: int) -> InContext:
+    """Vectors of spans of a text from the states of its pieces' tokens. `prefix` characters stand before the text."""
+    vectors = np.zeros((len(spans), states[0].shape[1]), np.float32)
+    exact = np.zeros(len(spans), np.bool_)
+    if not spans:
+        return InContext(vectors, exact)
+    first = np.array([start for start, _ in spans]) + prefix
+    last = np.array([end for _, end in spans]) + prefix
+    most = np.zeros(len(spans))
+    for piece, rows in zip(pieces, states, strict=True):
+        start, end = np.array(piece.offsets, np.int64).reshape(-1, 2).T
+        real = end > start
+        inside = (start >= first[:, None]) & (end <= last[:, None]) & real
+        held = inside.sum(axis=1)
+        better = held > most  # a span that is cut by the end of a piece lies whole in the next
+        sums = inside[better].astype(np.float32) @ rows
+        vectors[better] = sums / held[better, None]
+        most = np.maximum(most, held)
+        if len(pieces) == 1:
+            exact = held == (real & (start >= prefix)).sum()
+            vectors[exact] = rows.mean(axis=0)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return InContext(vectors / np.maximum(length, 1e-12), exact)

@@ -9,7 +9,7 @@ publishes by replacing one reference.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import MappingProxyType
 
@@ -18,17 +18,17 @@ import numpy as np
 from indexes.calibration import DEFAULT_WEIGHTS, NO_DETAILS, Terms, Weights, terms_of
 from indexes.entries import Entry, ForgetSet, State, Storage
 from indexes.matches import Match, Via
-from indexes.names.details import Counts, Held, counted, held_in, packed, ranges, sentences_around
+from indexes.names.details import packed
 from indexes.names.found import marks_of
 from indexes.names.table import Name, NameHit, NameTable
 from indexes.phrases import Hit, PhraseTable, PhraseWalk
+from indexes.retain import RetainExamples, RetainScores
+from indexes.scan import Scan, sharper
 from indexes.sealed import NO_KEY, Sealed, SealedPhraseTable, SealError, SealingKeys, hidden_words
 from indexes.told import cues as cues  # noqa: PLC0414 - part of what an index offers
 from indexes.told import told_by
 from indexes.vectors import GrowingVectors, Vectors, VectorView
-from indexes.views import views_of
-from indexes.windows import Window, windows_of
-from indexes.words import Word, words_of
+from indexes.words import words_of
 
 NEIGHBOURS = 16
 """Rows of active entries looked at per window. Rows of removed entries and of those in `observe` come on top, so that
@@ -46,41 +46,17 @@ NAMED = 64
 SUBJECT = 3
 """An entry in whose text several names were found is about those that are not so many times rarer than another."""
 
-RETAINED = 4
-"""Retain examples nearest to a window whose details are compared with it."""
+ROUGH_LOSS = 0.25
+"""How much lower a rough vector's similarity may be than that of its window's embedding (measured: 0.23 of 400)."""
+
+COARSE_LOSS = 0.33
+"""The same for the coarse windows, of which none may fit what is looked for (measured: 0.27 of 400)."""
 
 ROUNDING = 1e-6
 """Similarities that differ by less are the same: float32 sums depend on the order in which they are taken."""
 
 ASKED_WORDS = 3
 """A phrase of fewer words ("1994", "yes", a city) is no sign, in a request, of the question that it answers."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Scan:
-    """One text of a request, ready to be compared: its windows with their vectors, and its words.
-
-    `held` are the words that details are compared with, `inside` and `around` which of them stand in each window and in
-    the sentences around it. `views` are other ways of reading the text, `steps` what was undone for this one, and
-    `origin` which characters of the original it stands for.
-    """
-
-    windows: tuple[Window, ...]
-    vectors: Vectors
-    words: tuple[Word, ...]
-    held: tuple[Held, ...] = ()
-    inside: tuple[tuple[int, int], ...] = ()
-    around: tuple[tuple[int, int], ...] = ()
-    views: tuple["Scan", ...] = ()
-    steps: tuple[str, ...] = ()
-    origin: tuple[int, int] | None = None
-
-    def counts(self, window: int, entry: bytes) -> Counts:
-        """The details of an entry's text in a window."""
-        if not self.inside or len(entry) < 8:
-            return NO_DETAILS
-        (a, b), (c, d) = self.inside[window], self.around[window]
-        return counted(self.held[a:b], self.held[c:d], entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +72,14 @@ class Generation:
     number: int
     sets: Mapping[str, ForgetSet]
     entry_count: int
+    lowest_threshold: float
+    """The lowest that any entry has had of its own; 1 where none had one."""
     _slots: list[_Slot]
     _died: dict[int, int]
     _view: VectorView
     _row_slot: list[int]
     _row_details: list[bytes]
-    _retain: Mapping[str, "_Retain"]
+    _retain: Mapping[str, RetainExamples]
     _names: PhraseTable
     _heard: NameTable
     _slot_names: dict[int, tuple[Name, ...]]
@@ -139,7 +117,7 @@ class Generation:
         """
         found: dict[tuple[str, Via], list[Match]] = {}
         for view in (scan, *scan.views):
-            retain = _RetainScores(self._retain, view, self._weights)
+            retain = RetainScores(self._retain, view, self._weights)
             near = list(self._near(source, view, retain))
             named = self._named(source, view, retain, near)
             for match in (*near, *named, *self._written(source, view, retain)):
@@ -147,7 +125,19 @@ class Generation:
                 found.setdefault((match.entry_id, match.via), []).append(there)
         return [match for group in found.values() for match in _unbeaten(group)]
 
-    def _near(self, source: int, scan: Scan, retain: "_RetainScores") -> Iterator[Match]:
+    def doubtful(self, scan: Scan, threshold: float) -> tuple[int, ...]:
+        """Which of a text's rough windows could score `threshold` or more, for an entry or for a retain example."""
+        if scan.rough is None or not scan.rough.windows:
+            return ()
+        rough = scan.rough
+        coarse = np.array([i for i, window in enumerate(rough.windows) if window.coarse], np.intp)
+        queries = np.concatenate([scan.vectors, rough.vectors[coarse]])
+        scores, rows = self._view.search(queries, NEIGHBOURS)
+        near = np.unique(rows[(scores >= threshold - COARSE_LOSS) & (rows >= 0)])
+        texts = np.concatenate([self._view.rows(near), *(kept.vectors for kept in self._retain.values())])
+        return sharper(scan, scan.vectors @ texts.T, rough.vectors @ texts.T, threshold - ROUGH_LOSS)
+
+    def _near(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         hidden = cache(lambda: replace(scan, held=hidden_words(scan.held, self._sealing)))
         for window, similarity, row in self._neighbours(scan.vectors):
             slot = self._row_slot[row]
@@ -158,7 +148,7 @@ class Generation:
             terms = terms_of(similarity, counts, by=self._weights)
             yield self._match(slot, source, span, Via.EMBEDDING, terms, near)
 
-    def _named(self, source: int, scan: Scan, retain: "_RetainScores", near: Sequence[Match]) -> Iterator[Match]:
+    def _named(self, source: int, scan: Scan, retain: RetainScores, near: Sequence[Match]) -> Iterator[Match]:
         """Names that stand in the text in whatever script or spelling, with the similarity of their entry on top."""
         similar: dict[str, float] = {}
         for match in near:
@@ -207,7 +197,7 @@ class Generation:
                 yield from ((int(window), score, row) for score, row in near if self.visible(self._row_slot[row]))
             pending, depth = np.array(deeper, np.intp), depth * 4
 
-    def _written(self, source: int, scan: Scan, retain: "_RetainScores") -> Iterator[Match]:
+    def _written(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         """Names and phrases that stand in the text word by word: similarity 1."""
         for via, table, name in (
             (Via.NAME, self._names, 1.0),
@@ -240,62 +230,6 @@ class Generation:
         )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Retain:
-    """The retain examples of a set: vectors, and the details of each."""
-
-    vectors: Vectors
-    details: tuple[bytes, ...]
-
-
-class _RetainScores:
-    """How near each window of a text is to a retain example, worked out for the sets that are asked for.
-
-    Scored as entries are: an example of the same form about somebody else is no reason to let a question pass.
-    """
-
-    def __init__(self, retain: Mapping[str, _Retain], scan: Scan, weights: Weights) -> None:
-        self._retain = retain
-        self._scan = scan
-        self._weights = weights
-        self._known: dict[str, Vectors] = {}
-
-    def of(self, set_id: str) -> Vectors:
-        """[windows]; -1 where the set has no examples."""
-        scores = self._known.get(set_id)
-        if scores is None:
-            examples = self._retain.get(set_id)
-            if examples is None or not len(examples.vectors):
-                scores = np.full(len(self._scan.windows), -1.0, np.float32)
-            else:
-                scores = self._compared(self._scan.vectors @ examples.vectors.T, examples.details)
-            self._known[set_id] = scores
-        return scores
-
-    def beside(self, set_id: str, start: int, end: int) -> float:
-        """The highest score of the windows that share a character with a span."""
-        near = self.of(set_id)
-        around = (float(near[i]) for i, w in enumerate(self._scan.windows) if w.start < end and start < w.end)
-        return max(around, default=-1.0)
-
-    def _compared(self, similarity: Vectors, details: Sequence[bytes]) -> Vectors:
-        if not any(details):
-            nearest: Vectors = similarity.max(axis=1)
-            return nearest
-        k = min(RETAINED, similarity.shape[1])
-        best = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        return np.array(
-            [
-                max(
-                    terms_of(float(row[i]), self._scan.counts(window, details[i]), by=self._weights).score
-                    for i in best[window]
-                )
-                for window, row in enumerate(similarity)
-            ],
-            np.float32,
-        )
-
-
 def _unbeaten(group: list[Match]) -> Iterator[Match]:
     """The matches of a group that no other one beats in both score and margin."""
     margin = float("-inf")
@@ -312,9 +246,7 @@ def _words_in(scan: Scan, hit: Hit) -> int:
 class ForgetIndex:
     """Owns the structures behind generations. `apply` methods are for one writer; `current` is for everyone."""
 
-    def __init__(
-        self, dimensions: int, weights: Weights = DEFAULT_WEIGHTS, sealing: SealingKeys | None = None
-    ) -> None:
+    def __init__(self, dimensions: int, weights: Weights = DEFAULT_WEIGHTS, sealing: SealingKeys | None = None) -> None:
         """`sealing` are the keys of sealed entries, where there may be any."""
         self._sealing = sealing
         table = PhraseTable if sealing is None else partial(SealedPhraseTable, sealing)
@@ -327,11 +259,12 @@ class ForgetIndex:
         self._row_details: list[bytes] = []
         self._heard = NameTable()
         self._slot_names: dict[int, tuple[Name, ...]] = {}  # of entries in which several were found
-        self._retain: dict[str, _Retain] = {}  # replaced, never changed: generations hold it
+        self._retain: dict[str, RetainExamples] = {}  # replaced, never changed: generations hold it
         self._names = table()
         self._found = table()
         self._phrases = table()
         self._sets: dict[str, ForgetSet] = {}
+        self._lowest_threshold = 1.0
         self.current = self._publish(0)
 
     def put_entry(self, entry: Entry, vectors: Vectors, generation: int) -> None:
@@ -339,6 +272,7 @@ class ForgetIndex:
         self.drop_entry(entry.id, generation)
         if entry.state is State.DISABLED:
             return
+        self._lowest_threshold = min(self._lowest_threshold, entry.threshold or 1.0)
         slot = len(self._slots)
         # The index keeps no text.
         self._slots.append(_Slot(replace(entry, texts=(), names=(), answers=(), sealed=None), generation))
@@ -390,7 +324,7 @@ class ForgetIndex:
         if retain is not None:
             details = tuple(packed(text, marks_of(text)) for text in forget_set.retain)
             fitting = details if len(details) == len(retain) else (b"",) * len(retain)
-            self._retain = {**self._retain, forget_set.id: _Retain(retain, fitting)}
+            self._retain = {**self._retain, forget_set.id: RetainExamples(retain, fitting)}
 
     def drop_set(self, set_id: str, generation: int) -> None:
         """Removes a set with its entries."""
@@ -409,6 +343,7 @@ class ForgetIndex:
             number=generation,
             sets=MappingProxyType(self._sets),
             entry_count=len(self._slot_of),
+            lowest_threshold=self._lowest_threshold,
             _slots=self._slots,
             _died=self._died,
             _view=self._vectors.view(),
@@ -423,40 +358,3 @@ class ForgetIndex:
             _found=self._found,
             _sealing=self._sealing,
         )
-
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Look:
-    """One way of reading a text, with the windows whose embeddings are needed."""
-
-    text: str
-    windows: tuple[Window, ...]
-    steps: tuple[str, ...] = ()
-    origin: tuple[int, int] | None = field(default=None)
-
-
-def looks_of(text: str) -> list[Look]:
-    """A text as it stands, then its views."""
-    views = (Look(v.text, tuple(windows_of(v.text)), v.steps, (v.start, v.end)) for v in views_of(text))
-    return [Look(text, tuple(windows_of(text))), *views]
-
-
-def scan_of_looks(looks: Sequence[Look], vectors: Vectors) -> Scan:
-    """A text with its views, ready for `Generation.matches`. `vectors` embed the windows of all looks in order."""
-    scans, start = [], 0
-    for look in looks:
-        end = start + len(look.windows)
-        scan = scan_of(look.windows, vectors[start:end], look.text)
-        scans.append(replace(scan, steps=look.steps, origin=look.origin))
-        start = end
-    return replace(scans[0], views=tuple(scans[1:]))
-
-
-def scan_of(windows: Sequence[Window], vectors: Vectors, text: str) -> Scan:
-    """A text as it stands with the embeddings of its windows, ready for `Generation.matches`."""
-    words = tuple(words_of(text))
-    held = held_in(text, words)
-    spans = [(window.start, window.end) for window in windows]
-    inside, around = ranges(held, spans), ranges(held, sentences_around(text, spans))
-    return Scan(tuple(windows), vectors, words, held, tuple(inside), tuple(around))

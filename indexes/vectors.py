@@ -32,6 +32,10 @@ class VectorRows(Protocol):
         """All rows, [n, dimensions]."""
         ...
 
+    def rows(self, numbers: Rows) -> Vectors:
+        """The rows of these numbers, [len(numbers), dimensions]."""
+        ...
+
 
 def _empty(queries: int, k: int) -> tuple[Vectors, Rows]:
     return np.full((queries, k), -1, np.float32), np.full((queries, k), -1, np.int64)
@@ -48,6 +52,9 @@ class ExactRows:
 
     def vectors(self) -> Vectors:
         return self._rows
+
+    def rows(self, numbers: Rows) -> Vectors:
+        return self._rows[numbers]
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
         scores, found = _empty(len(queries), k)
@@ -77,6 +84,10 @@ class FaissRows:
     def vectors(self) -> Vectors:
         rows: Vectors = self._index.reconstruct_n(0, len(self))
         return rows
+
+    def rows(self, numbers: Rows) -> Vectors:
+        found: Vectors = self._index.reconstruct_batch(numbers)
+        return found
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
         scores, found = _empty(len(queries), k)
@@ -138,6 +149,13 @@ class VectorView:
 
     def vectors(self) -> Vectors:
         return np.concatenate([self._bulk.vectors(), self._tail.vectors()])
+
+    def rows(self, numbers: Rows) -> Vectors:
+        bulk = numbers < len(self._bulk)
+        found = np.empty((len(numbers), self._tail.vectors().shape[1]), np.float32)
+        found[bulk] = self._bulk.rows(numbers[bulk])
+        found[~bulk] = self._tail.rows(numbers[~bulk] - len(self._bulk))
+        return found
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
         if not len(self._bulk):

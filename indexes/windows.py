@@ -16,6 +16,7 @@ SHORT_WORDS = 12  # up to here the text is one question: windows would only repe
 WHOLE_WORDS = 64  # beyond, the mean of a whole text says nothing about any part of it
 DENSE_WORDS = 256  # beyond, one size of window and a wide step: cost per word stays bounded
 DENSE_SIZES, DENSE_STEP = (10, 16, 24), 4
+COARSE_SIZE, COARSE_STEP = 16, 8
 WIDE_SIZE, WIDE_STEP = 24, 12
 LONG_WORD = 40  # characters; a longer run without spaces is no word
 
@@ -30,6 +31,8 @@ class Window:
     text: str = field(repr=False)
     start: int
     end: int
+    coarse: bool = True
+    """One of the few by which it is first looked whether anything is near; the others lie between them."""
 
 
 def windows_of(text: str) -> list[Window]:
@@ -45,9 +48,11 @@ def windows_of(text: str) -> list[Window]:
     if count > SHORT_WORDS:
         spans.update(dict.fromkeys(_sentences(text, first, last)))
     if SHORT_WORDS < count <= DENSE_WORDS:
+        coarse = {*spans, *_slide(words, COARSE_SIZE, COARSE_STEP)}
         for size in DENSE_SIZES:
             spans.update(dict.fromkeys(_slide(words, size, DENSE_STEP)))
-    elif count > DENSE_WORDS:
+        return [Window(text[a:b], a, b, (a, b) in coarse) for a, b in spans]
+    if count > DENSE_WORDS:
         spans.update(dict.fromkeys(_slide(words, WIDE_SIZE, WIDE_STEP)))
         # The slide covers the words at either end once only, and a question stands there more often than elsewhere.
         spans[first, words[WIDE_STEP - 1][1]] = spans[words[-WIDE_STEP][0], last] = None

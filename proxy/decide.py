@@ -17,6 +17,8 @@ from proxy.metrics import Metrics
 from proxy.offsets import Offsets
 from proxy.signals import Scans, SignalMeter
 
+PLAIN_ARM = ""  # no arm of that name: the policies as they are, without changes of an arm
+
 _log = structlog.get_logger("lethe.decide")
 
 
@@ -52,8 +54,15 @@ class Decider:
             return Signals()
         if subject.scans is None:
             subject.scans = await self._meter.scan(subject.texts)
-        measured = await self._meter.measure(subject.scans, generation)
+        threshold = self._threshold(generation)
+        measured, subject.scans = await self._meter.measure(subject.texts, subject.scans, generation, threshold)
         return replace(measured, assistants=self._offsets.facts, turns=subject.turns)
+
+    def _threshold(self, generation: Generation) -> float:
+        """The lowest score that any arm, set or entry acts on."""
+        chains = (self._catalogue.chain(generation, arm) for arm in (PLAIN_ARM, *self._catalogue.arms))
+        policies = [link.guard.policy.threshold for chain in chains for link in chain.links]
+        return min(generation.lowest_threshold, *policies)
 
     async def decide(self, subject: Subject, generation: Generation, arm: str) -> Plan:
         """The plan for a request under the policy of an arm. Raises GuardUnavailable when a guard fails closed."""

@@ -12,12 +12,15 @@ import numpy as np
 
 from guards.model import Signals
 from indexes.embedder import Embedder
-from indexes.generation import Generation, Look, Scan, looks_of, scan_of_looks
+from indexes.generation import Generation
+from indexes.reading import Reader
+from indexes.scan import Scan
 from proxy.config import EmbedderSettings
 from proxy.errors import GuardUnavailable
 from proxy.metrics import Metrics
 
 Scans = tuple[Scan, ...]
+Measured = tuple[Signals, Scans]
 
 Arguments = TypeVarTuple("Arguments")
 Result = TypeVar("Result")
@@ -28,6 +31,7 @@ class SignalMeter:
 
     def __init__(self, embedder: Embedder, settings: EmbedderSettings, metrics: Metrics) -> None:
         self._embedder = embedder
+        self._reader = Reader(embedder)
         self._settings = settings
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(settings.workers, "signals")
@@ -41,9 +45,12 @@ class SignalMeter:
         """Windows, vectors and words of each text. Raises GuardUnavailable."""
         return await self._run(self._scan, tuple(texts))
 
-    async def measure(self, scans: Scans, generation: Generation) -> Signals:
-        """Everything in the texts that is near an entry of a generation. Raises GuardUnavailable."""
-        return await self._run(_compare, scans, generation)
+    async def measure(self, texts: Sequence[str], scans: Scans, generation: Generation, threshold: float) -> Measured:
+        """Everything in the texts that is near an entry of a generation, and the scans with what that took.
+
+        Scores of `threshold` and more are complete. Raises GuardUnavailable.
+        """
+        return await self._run(self._compare, tuple(texts), scans, generation, threshold)
 
     async def similarity(self, one: str, other: str) -> float:
         """Cosine similarity of two texts, 0 where they are opposed. Raises GuardUnavailable."""
@@ -70,24 +77,18 @@ class SignalMeter:
 
     def _scan(self, texts: tuple[str, ...]) -> Scans:
         found = {text: self._seen.get(text) for text in texts}
-        new = {text: looks_of(text) for text, scan in found.items() if scan is None}
-        flat = [window.text for looks in new.values() for look in looks for window in look.windows]
-        vectors = self._embedder.embed(flat) if flat else np.empty((0, self._embedder.dimensions), np.float32)
-        start = 0
-        for text, looks in new.items():
-            end = start + sum(len(look.windows) for look in looks)
-            found[text] = self._kept(text, looks, vectors[start:end])
-            start = end
+        new = [text for text, scan in found.items() if scan is None]
+        for text, scan in zip(new, self._reader.read(new) if new else (), strict=True):
+            self._seen.put(text, scan)
+            found[text] = scan
         return tuple(scan for text in texts if (scan := found[text]) is not None)
 
-    def _kept(self, text: str, looks: list[Look], vectors: np.ndarray) -> Scan:
-        scan = scan_of_looks(looks, vectors)
-        self._seen.put(text, scan)
-        return scan
-
-
-def _compare(scans: Scans, generation: Generation) -> Signals:
-    return Signals(tuple(m for source, scan in enumerate(scans) for m in generation.matches(source, scan)))
+    def _compare(self, texts: tuple[str, ...], scans: Scans, generation: Generation, threshold: float) -> Measured:
+        sharp = tuple(self._reader.sharpened(scans, generation, threshold))
+        for text, scan, before in zip(texts, sharp, scans, strict=True):
+            if scan is not before:
+                self._seen.put(text, scan)
+        return Signals(tuple(m for source, scan in enumerate(sharp) for m in generation.matches(source, scan))), sharp
 
 
 class _ScanCache:
@@ -111,11 +112,14 @@ class _ScanCache:
     def put(self, text: str, scan: Scan) -> None:
         read = (scan, *scan.views)
         words = sum(len(view.words) for view in read)  # with their windows and details they repeat the text many times
-        size = sum(view.vectors.nbytes for view in read) + len(text) * 12 + words * 200 + 200
+        vectors = sum(view.vectors.nbytes + (view.rough.vectors.nbytes if view.rough else 0) for view in read)
+        size = vectors + len(text) * 12 + words * 200 + 200
+        key = _key(text)
         with self._lock:
-            if size > self._capacity or _key(text) in self._items:
+            if size > self._capacity:
                 return
-            self._items[_key(text)] = (scan, size)
+            self._used -= self._items.pop(key, (None, 0))[1]
+            self._items[key] = (scan, size)
             self._used += size
             while self._used > self._capacity:
                 self._used -= self._items.popitem(last=False)[1][1]

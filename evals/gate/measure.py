@@ -1,7 +1,7 @@
 """Builds a forget index in memory from rows and measures which share of a text set the gate flags.
 
-The code is the server's own: entries as `forget add` makes them, `looks_of`, `Generation.matches` and the chain of
-guards with the default policy.
+The code is the server's own: entries as `forget add` makes them, `Reader`, `Generation.matches` and the chain of guards
+with the default policy.
 """
 
 import math
@@ -16,7 +16,8 @@ from guards.policy import DEFAULT_POLICY, Policy
 from indexes.calibration import DEFAULT_WEIGHTS
 from indexes.embedder import Embedder
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation, cues, looks_of, scan_of_looks
+from indexes.generation import ForgetIndex, Generation, cues
+from indexes.reading import Reader
 
 SET = "eval"
 BATCH = 32  # texts whose windows are embedded together
@@ -62,6 +63,7 @@ class GateUnderTest:
 
     def __init__(self, embedder: Embedder, policy: Policy = DEFAULT_POLICY) -> None:
         self._embedder = embedder
+        self._reader = Reader(embedder)
         self._policy = policy
         self._index = ForgetIndex(embedder.dimensions)
         self._entries = 0
@@ -113,14 +115,9 @@ class GateUnderTest:
     def _signals(self, texts: Sequence[str], generation: Generation) -> Iterator[tuple[str, Signals]]:
         waiting = iter(texts)
         while batch := list(islice(waiting, BATCH)):
-            looks = [looks_of(text) for text in batch]
-            flat = [window.text for ways in looks for look in ways for window in look.windows]
-            vectors = self._embedder.embed(flat)
-            start = 0
-            for text, ways in zip(batch, looks, strict=True):
-                end = start + sum(len(look.windows) for look in ways)
-                yield text, Signals(tuple(generation.matches(0, scan_of_looks(ways, vectors[start:end]))))
-                start = end
+            scans = self._reader.sharpened(self._reader.read(batch), generation, self._policy.threshold)
+            for text, scan in zip(batch, scans, strict=True):
+                yield text, Signals(tuple(generation.matches(0, scan)))
 
 
 def _mistake(text: str, signals: Signals) -> dict[str, Any]:

@@ -154,3 +154,47 @@ def test_a_damaged_model_is_named_with_the_cure(onnx: OnnxEmbedder, tmp_path: Pa
 def test_what_a_card_says_beyond_what_is_needed_is_ignored(tmp_path: Path) -> None:
     write_card(tmp_path, source="somewhere")
     assert EmbedderCard.read(tmp_path).prefix_query == ""
+
+
+# -- spans in their context
+
+
+def spans_of(text: str, *parts: str) -> list[tuple[int, int]]:
+    return [(text.index(part), text.index(part) + len(part)) for part in parts]
+
+
+def test_a_whole_text_read_in_context_has_its_own_vector(onnx: OnnxEmbedder) -> None:
+    texts = [text.strip() for text in TEXTS if text.strip()]
+    for text, found in zip(texts, onnx.embed_in_context(texts, [[(0, len(t))] for t in texts]), strict=True):
+        assert found.exact.tolist() == [True]
+        np.testing.assert_allclose(found.vectors[0], onnx.embed([text])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("repeats", [0, 40])
+def test_a_span_in_context_is_near_its_own_vector(onnx: OnnxEmbedder, repeats: int) -> None:
+    asked = "Where was the author Basil Mahfouz born?"
+    text = f"How long should I boil an egg? {asked} {'Bees make honey in the summer. ' * repeats}Is it late?"
+    (found,) = onnx.embed_in_context([text], [spans_of(text, asked, "Is it late?", text)])
+    assert found.exact.tolist() == [False, False, repeats == 0]
+    similar = found.vectors @ onnx.embed([asked, "Is it late?"]).T
+    assert similar[0, 0] > 0.6 > similar[1, 0]
+    assert similar[1, 1] > similar[0, 1]
+
+
+def test_spans_of_texts_side_by_side_do_not_change_each_other(onnx: OnnxEmbedder) -> None:
+    texts = ["One short text. And another.", "word " * 700, "", "Wer hat den Roman geschrieben? 这本书是谁写的？"]
+    spans = [[(0, 15), (16, 28)], [(0, 40), (2000, 2100), (3400, 3495)], [], [(0, 30), (31, 39)]]
+    together = onnx.embed_in_context(texts, spans)
+    for text, some, found in zip(texts, spans, together, strict=True):
+        (alone,) = onnx.embed_in_context([text], [some])
+        np.testing.assert_allclose(found.vectors, alone.vectors, atol=1e-4)
+        assert found.vectors.shape == (len(some), onnx.dimensions)
+
+
+def test_only_means_can_be_taken_in_part(onnx: OnnxEmbedder, tmp_path: Path) -> None:
+    assert onnx.reads_context
+    for file in FOLDER.iterdir():
+        if file.name != "embedder.json":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "embedder.json").write_text(json.dumps(CARD | {"pooling": "cls"}))
+    assert not OnnxEmbedder(tmp_path).reads_context

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from indexes.entries import Entry, ForgetSet, Kind, State
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex, Generation, cues, scan_of
+from indexes.generation import ForgetIndex, Generation, cues
 from indexes.ledger.records import Ledger, LedgerError, NewEntry
 from indexes.ledger.sqlite import SqliteLedger
+from indexes.scan import scan_of
 from indexes.vectors import Vectors
 from indexes.windows import windows_of
 from tests.fakes.embedder import BagEmbedder

@@ -113,3 +113,12 @@ def test_a_run_without_spaces_is_cut_into_words() -> None:
 
 def test_a_window_does_not_show_its_text() -> None:
     assert "secret" not in repr(windows_of("secret"))
+
+
+@given(texts)
+def test_coarse_windows_leave_no_word_out(text: str) -> None:
+    windows = windows_of(text)
+    coarse = [window for window in windows if window.coarse]
+    assert len(coarse) <= len(windows)
+    seen = {place for window in coarse for place in range(window.start, window.end)}
+    assert all(place in seen for place, char in enumerate(text) if not char.isspace())

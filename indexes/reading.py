@@ -1,0 +1,63 @@
+"""Reads texts with an embedder: first whole, at the price of one forward pass, then sharper where it is worth it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from indexes.embedder import ContextEmbedder, Embedder
+from indexes.generation import Generation
+from indexes.scan import Look, Scan, looks_of, scan_of_look, with_views
+
+Chosen = list[tuple[int, ...]]
+
+
+class Reader:
+    """Turns texts into scans. May be called from several threads."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    def read(self, texts: Sequence[str]) -> list[Scan]:
+        """A scan for each text. Windows that only a context has said something about are left rough."""
+        looks = [looks_of(text) for text in texts]
+        flat = [look for ways in looks for look in ways]
+        scans = iter(self._scans(flat))
+        return [with_views([next(scans) for _ in ways]) for ways in looks]
+
+    def sharpened(self, scans: Sequence[Scan], generation: Generation, threshold: float) -> list[Scan]:
+        """The scans with every window embedded that could be a match of an entry of the generation.
+
+        `threshold` is the lowest score that counts. Returns the scans themselves where nothing is in doubt.
+        """
+        views = [(scan, *scan.views) for scan in scans]
+        chosen = [[generation.doubtful(view, threshold) for view in each] for each in views]
+        texts = [
+            view.rough.windows[number].text
+            for each, numbers in zip(views, chosen, strict=True)
+            for view, some in zip(each, numbers, strict=True)
+            if view.rough is not None
+            for number in some
+        ]
+        if not texts:
+            return list(scans)
+        vectors = self._embedder.embed(texts)
+        sharp, start = [], 0
+        for each, numbers in zip(views, chosen, strict=True):
+            done = []
+            for view, some in zip(each, numbers, strict=True):
+                done.append(view.sharpened(some, vectors[start : start + len(some)]))
+                start += len(some)
+            sharp.append(replace(done[0], views=tuple(done[1:])))
+        return sharp
+
+    def _scans(self, looks: Sequence[Look]) -> list[Scan]:
+        embedder = self._embedder
+        if isinstance(embedder, ContextEmbedder) and embedder.reads_context:
+            spans = [[(window.start, window.end) for window in look.windows] for look in looks]
+            found = embedder.embed_in_context([look.text for look in looks], spans)
+            return [scan_of_look(look, one.vectors, one.exact.tolist()) for look, one in zip(looks, found, strict=True)]
+        flat = [window.text for look in looks for window in look.windows]
+        vectors = embedder.embed(flat) if flat else np.empty((0, embedder.dimensions), np.float32)
+        ends = np.cumsum([len(look.windows) for look in looks])
+        return [scan_of_look(look, rows) for look, rows in zip(looks, np.split(vectors, ends[:-1]), strict=True)]
