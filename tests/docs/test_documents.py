@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_RUN = {
+    "lethe assistant load": "needs an engine with slots and a trained assistant; tests/cli/test_assistant.py runs each",
     "lethe assistant train": "minutes of training; tests/engine trains tiny models by the same command",
     "python -m guards.engine.merge": "needs an adapter from elsewhere; tests/engine merges a tiny one",
     "lethe ledger": "the ledger is in the state folder of the server of these tests; tests/cli runs each of these",
