@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test env env-test models check lock clean
+.PHONY: help up test env env-test models check lock clean results
 
 # The first Python that is new enough; if none is, the set-up says so.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -34,6 +34,9 @@ check: env-test ## Lint, types, and which room imports which
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+results: env models ## Measure leakage, utility and attacks anew and write docs/results.md (hours on two cores)
+	.venv/bin/python -m evals.results
 
 lock: ## Make requirements/*.txt anew from the ranges
 	$(PYTHON) requirements/lock.py
