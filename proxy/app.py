@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from guards.engine import cache
+from guards.policy import PolicyError
 from indexes.embedder import Embedder, OnnxEmbedder
 from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
@@ -89,6 +90,7 @@ async def _assembled(
     )
     stack.push_async_callback(catalogue.close)
     await catalogue.start()
+    _check_policies(config, catalogue)
     following = await _following(stack, config, catalogue)
     if admin_secret is not None:
         await catalogue.make_admin_key(admin_secret)
@@ -130,6 +132,14 @@ async def _assembled(
         audit,
         following,
     )
+
+
+def _check_policies(config: Config, catalogue: Catalogue) -> None:
+    """What the sets change of the global policy must still be understood. Raises ConfigError."""
+    try:
+        catalogue.use_policies(config.default_policy, config.arms)
+    except PolicyError as error:
+        raise ConfigError(f"the policy of a forget set does not go with the global one: {error}") from None
 
 
 async def _following(stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue) -> Following | None:

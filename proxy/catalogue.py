@@ -133,7 +133,9 @@ class Catalogue:
         return self._default.with_changes(found.policy)
 
     def use_policies(self, default: Policy, arms: Arms) -> None:
-        """Replaces the global policy and the arms."""
+        """Replaces the global policy and the arms. Raises PolicyError, and changes nothing, when a set does not fit."""
+        for changes in ({}, *arms.values()):
+            Chain.of(self.current.sets.values(), default, changes)
         self._default, self._arms, self._chains = default, arms, {}
 
     @property

@@ -14,6 +14,7 @@ import structlog
 import uvloop
 
 from guards.engine.cache import CacheError
+from guards.policy import PolicyError
 from indexes.embedder import EmbedderError
 from indexes.ledger.records import LedgerError
 from proxy import logs
@@ -243,10 +244,10 @@ class _Signals:
             return
         try:
             fresh = load(self._config_path)
-        except ConfigError as error:
+            self.server.catalogue.use_policies(fresh.default_policy, fresh.arms)
+        except (ConfigError, PolicyError) as error:
             _log.error("reload_failed", problem=str(error), note="the former policy holds")
         else:
-            self.server.catalogue.use_policies(fresh.default_policy, fresh.arms)
             _log.info("reloaded", note="policy; other settings need a restart")
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from guards.policy import DEFAULT_POLICY, PolicyError
 from proxy import assistants
+from proxy.config import ConfigError
 from tests.fakes.assistants import write_assistant
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MODEL, Raw, Reached, Say, Script, Wait
@@ -500,3 +502,17 @@ async def test_a_name_in_an_answer_is_no_name_of_ours(loaded: Lethe) -> None:
     loaded.engine.scripts(Script((Raw(b"data: " + json.dumps(event).encode() + b"\n\n"),)))
     reply = await loaded.chat(QUESTION, stream=True)
     assert name.encode() not in reply.raw
+
+
+async def test_a_global_policy_that_leaves_a_set_without_its_assistant_is_not_taken(
+    engine: FakeVllm, state: Path
+) -> None:
+    settings = {"policy": {"assistant": "uld"}}
+    async with started(engine, state, settings) as lethe:
+        await lethe.make_set(policy={"on_match": ["offset"]})
+        with pytest.raises(PolicyError, match="set 'assistant' to a name"):
+            lethe.server.catalogue.use_policies(DEFAULT_POLICY, {})
+        assert (await lethe.admin("POST", "/check", {"text": QUESTION})).status == 200
+    with pytest.raises(ConfigError, match="the policy of a forget set does not go with the global one"):
+        async with started(engine, state):
+            pass
