@@ -76,6 +76,11 @@ class SealingKeys:
         """Tells keys apart without telling anything of them."""
         return self._over(b"fingerprint", b"lethe", 8).hex()
 
+    @property
+    def newest(self) -> str:
+        """The key that was laid over last."""
+        return self._keys[-1].decode()
+
     def first(self, count: int) -> "SealingKeys":
         """The oldest of the keys."""
         return SealingKeys([key.decode() for key in self._keys[:count]])
@@ -99,6 +104,10 @@ class SealingKeys:
     def text(self, plain: str) -> str:
         """A text that is only compared, such as a digest."""
         return self._over(b"text", plain.encode(), 16).hex()
+
+    def laid_over(self, told: str) -> str:
+        """What `text` gives under all keys, from what it gave under all but the newest."""
+        return hmac.digest(self._keys[-1], b"text" + bytes.fromhex(told), "sha256")[:16].hex()
 
     def _wrap(self, node: int) -> int:
         for key in self._keys[1:]:

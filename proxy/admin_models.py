@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from indexes.entries import MAX_RAISED, Entry, ForgetSet, Kind, State
+from indexes.entries import MAX_RAISED, Entry, ForgetSet, Kind, State, Storage
+from indexes.sealed import Sealed
 from proxy.exchange import GUARDED, RAW
 
 MAX_BATCH = 1000  # entries per call: one transaction, held in memory; more goes through import
@@ -65,8 +66,9 @@ class EntryBody(_Body):
     state: State = State.ACTIVE
     reference: str = Field("", max_length=200, description="a ticket, for example")
     expires_at: Moment | None = Field(None, description="UTC unless it says otherwise; the entry is disabled then")
+    storage: Storage | None = Field(None, description="'sealed' keeps no text; default: ledger.storage")
 
-    def record(self, set_id: str, actor: str) -> Entry:
+    def record(self, set_id: str, actor: str, storage: Storage = Storage.CLEAR) -> Entry:
         """The entry as it is stored, with an id of its own where none was given."""
         return Entry(
             id=self.id or f"fe_{secrets.token_hex(10)}",
@@ -82,6 +84,7 @@ class EntryBody(_Body):
             created_by=actor,
             created_at=datetime.now(UTC),
             expires_at=self.expires_at,
+            storage=self.storage or storage,
         )
 
 
@@ -189,5 +192,12 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "created_by": entry.created_by,
         "created_at": entry.created_at.isoformat() if entry.created_at else None,
         "expires_at": entry.expires_at.isoformat() if entry.expires_at else None,
+        "storage": entry.storage,
+        **({"holds": _holds(entry.sealed)} if entry.sealed is not None else {}),
         "generation": entry.generation,
     }
+
+
+def _holds(sealed: Sealed) -> dict[str, int]:
+    """How many texts a sealed entry was made of."""
+    return {"texts": sealed.texts, "names": sealed.stated, "answers": sealed.answers}

@@ -12,8 +12,10 @@ from aiohttp import web
 from guards.engine import cache
 from guards.policy import PolicyError
 from indexes.embedder import Embedder, OnnxEmbedder
+from indexes.entries import Storage
 from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
+from indexes.ledger.sealing import bound
 from proxy import admin_api, assistants_api, audit_api, client_api, openapi
 from proxy.assistant_files import Slots
 from proxy.assistants import Assistants, watched
@@ -79,7 +81,13 @@ async def _assembled(
     stack: contextlib.AsyncExitStack, config: Config, embedder: Embedder, admin_secret: str | None
 ) -> Server:
     metrics = Metrics()
+    keys = await asyncio.to_thread(config.sealing_keys)
     ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url)
+    try:
+        sealing = await asyncio.to_thread(bound, ledger, keys)
+    except LedgerError:
+        await asyncio.to_thread(ledger.close)
+        raise
     catalogue = Catalogue(
         ledger,
         embedder,
@@ -87,6 +95,8 @@ async def _assembled(
         metrics,
         anonymous=config.listen.host in LOOPBACK,
         arms=config.arms,
+        sealing=sealing,
+        storage=Storage(config.ledger.storage),
     )
     stack.push_async_callback(catalogue.close)
     await catalogue.start()

@@ -24,7 +24,7 @@ import structlog
 from guards.chain import Chain
 from guards.policy import Policy
 from indexes.embedder import Embedder
-from indexes.entries import Entry, ForgetSet, State, check, content_digest
+from indexes.entries import Entry, EntryError, ForgetSet, State, Storage, check, content_digest
 from indexes.follower import IndexFollower
 from indexes.generation import ForgetIndex, Generation, cues
 from indexes.ledger.records import (
@@ -38,6 +38,7 @@ from indexes.ledger.records import (
     Once,
     StoredKey,
 )
+from indexes.sealed import SealError, SealingKeys, sealed
 from indexes.vectors import Vectors
 from proxy.errors import GuardUnavailable
 from proxy.keys import SCOPES, KeyRing, digest_of, new_key
@@ -77,14 +78,20 @@ class Catalogue:
         *,
         anonymous: bool = True,
         arms: Arms = MappingProxyType({}),
+        sealing: SealingKeys | None = None,
+        storage: Storage = Storage.CLEAR,
     ) -> None:
-        """`anonymous` clients may ask while there is no key for clients."""
+        """`anonymous` clients may ask while there is no key for clients. `sealing` are the keys of sealed entries, and
+        `storage` is that of entries that do not say themselves.
+        """
+        self.sealing = sealing
+        self.storage = storage
         self._anonymous = anonymous
         self._ledger = ledger
         self._embedder = embedder
         self._default = default
         self._metrics = metrics
-        self._index = ForgetIndex(embedder.dimensions)
+        self._index = ForgetIndex(embedder.dimensions, sealing=sealing)
         self._follower = IndexFollower(ledger, self._index, embedder)
         self._heads = Heads(0, 0)
         self._writer = ThreadPoolExecutor(1, "ledger")
@@ -146,8 +153,11 @@ class Catalogue:
     # -- life
 
     async def start(self) -> None:
-        """Builds the index from the ledger; embeds only what it holds no vectors for."""
-        await self._write(self._catch_up)
+        """Builds the index from the ledger; embeds only what it holds no vectors for. Raises LedgerError."""
+        try:
+            await self._write(self._catch_up)
+        except SealError as error:
+            raise LedgerError(str(error)) from None
 
     async def follow(self) -> int:
         """Applies what other processes have written; returns the generation in force. Raises LedgerError."""
@@ -189,7 +199,7 @@ class Catalogue:
         Raises EntryError, Missing (no such set), Conflict.
         """
         started = time.perf_counter()
-        new = await self._embedded(await asyncio.to_thread(_prepared, entries))
+        new = await self._embedded(await asyncio.to_thread(_prepared, entries, self.sealing))
         return await self._add(new, started, actor=actor, once=once)
 
     async def add_missing(self, entries: Sequence[Entry], *, actor: str) -> Added:
@@ -198,7 +208,7 @@ class Catalogue:
         Raises EntryError, Missing (no such set), Conflict.
         """
         started = time.perf_counter()
-        prepared = await asyncio.to_thread(_prepared, entries)
+        prepared = await asyncio.to_thread(_prepared, entries, self.sealing)
         there = await self._write(lambda: self._alike(prepared))
         fresh: dict[tuple[str, str], _Prepared] = {}
         for one in prepared:
@@ -429,8 +439,17 @@ class _Prepared:
         return self.entry.set_id, self.digest
 
 
-def _prepared(entries: Sequence[Entry]) -> list[_Prepared]:
-    """Raises EntryError."""
+def _prepared(entries: Sequence[Entry], sealing: SealingKeys | None) -> list[_Prepared]:
+    """Entries as they are stored, sealed where they ask for it. Raises EntryError."""
     for entry in entries:
         check(entry)
-    return [_Prepared(entry, cues(entry), content_digest(entry)) for entry in entries]
+        if entry.storage is Storage.SEALED and sealing is None:
+            raise EntryError("'storage: sealed' needs keys: set ledger.sealing_key_file (see 'lethe ledger new-key')")
+    return [_made_ready(entry, sealing) for entry in entries]
+
+
+def _made_ready(entry: Entry, sealing: SealingKeys | None) -> _Prepared:
+    digest = content_digest(entry)
+    if entry.storage is Storage.CLEAR or sealing is None:
+        return _Prepared(entry, cues(entry), digest)
+    return _Prepared(sealed(entry, sealing), cues(entry), sealing.text(digest))

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from guards.engine.launch import Auxiliary, EngineConfig
 from guards.policy import DEFAULT_POLICY, Policy
+from indexes.sealed import SealError, SealingKeys
 from proxy.validation import problems
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -90,6 +91,9 @@ class LedgerSettings(_Section):
     url: Annotated[str | None, AfterValidator(_database_url)] = Field(
         None, repr=False, description="PostgreSQL, such as postgresql://user:password@host/database"
     )
+    storage: Literal["clear", "sealed"] = Field("clear", description="of new entries that do not say themselves")
+    sealing_key: str | None = Field(None, repr=False, description="keys of sealed entries, oldest first, with commas")
+    sealing_key_file: Path | None = Field(None, description="the same in a file, one key a line")
     lease_s: float = Field(5.0, ge=1, description="silence of a shared ledger after which a process serves no more")
     poll_s: float = Field(1.0, gt=0, description="how often PostgreSQL is asked for changes beside its announcements")
 
@@ -185,6 +189,18 @@ class Config(_Section):
     @property
     def ledger_path(self) -> Path:
         return self.ledger.path or self.state / "ledger.sqlite3"
+
+    def sealing_keys(self) -> SealingKeys | None:
+        """The keys of sealed entries, if there are any. Raises ConfigError."""
+        text, file = self.ledger.sealing_key, self.ledger.sealing_key_file
+        try:
+            if text is None and file is not None:
+                text = file.read_text("ascii")
+            return None if text is None else SealingKeys.read(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"ledger.sealing_key_file {file} cannot be read ({type(error).__name__})") from None
+        except SealError as error:
+            raise ConfigError(str(error)) from None
 
     @property
     def embedder_path(self) -> Path:

@@ -29,6 +29,8 @@ class PostgresServer:
     """A server that runs. Everyone on this machine may connect: it holds nothing but what tests put in."""
 
     port: int
+    folder: Path
+    """Everything that it writes."""
 
     def url(self, database: str = "postgres", *, port: int | None = None) -> str:
         """A database of the server; `port` where something stands between."""
@@ -63,7 +65,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         _run(binaries / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "-t", START_LIMIT_S, "start")
         try:
-            yield PostgresServer(port)
+            yield PostgresServer(port, Path(folder))
         finally:
             _run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
 

@@ -340,6 +340,31 @@ class SqlLedger(ABC, Ledger):
             (name, value),
         )
 
+    # -- sealed entries, for a further key
+
+    def removing(self) -> AbstractContextManager[None]:
+        """Several of the calls below, all or nothing; what they replace can be found in no file afterwards."""
+        return self._removal()
+
+    def sealed_count(self) -> int:
+        """How many entries are sealed."""
+        return int(self._all("SELECT count(*) FROM entries WHERE sealed IS NOT NULL")[0][0])
+
+    def sealed_rows(self, after: str, limit: int) -> list[tuple[str, bytes, str]]:
+        """Id, content and digest of sealed entries, by id."""
+        sql = "SELECT id, sealed, digest FROM entries WHERE sealed IS NOT NULL AND id > ? ORDER BY id LIMIT ?"
+        return [(str(i), bytes(content), str(digest)) for i, content, digest in self._all(sql, (after, limit))]
+
+    def reseal(self, rows: Iterable[tuple[bytes, str, str]]) -> None:
+        """Replaces content and digest of sealed entries, given with the id last. Inside a transaction."""
+        self._many("UPDATE entries SET sealed = ?, digest = ? WHERE id = ?", rows)
+
+    def finish_resealing(self, name: str, value: str) -> None:
+        """Notes under which keys they are now; replies to earlier requests, told apart by a key, are forgotten."""
+        self._run("DELETE FROM replies")
+        self._put_mark(name, value)
+        self._log("rotate-key", [("ledger.rekey", None, None)])
+
     # -- whole tables, for backups
 
     place: str

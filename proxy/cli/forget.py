@@ -48,6 +48,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 @click.option("--reference", default="", help="A ticket or case number.")
 @click.option("--threshold", type=click.FloatRange(0, 1, min_open=True), help="Similarity from which it matches.")
 @click.option("--observe", is_flag=True, help="Only report matches, change nothing yet.")
+@click.option("--sealed", is_flag=True, help="Keep no text of it, only vectors and keyed hashes.")
 @click.option("--expires-at", callback=_moment, help="ISO 8601 time at which the entry is disabled.")
 @admin_options
 @json_option
@@ -72,6 +73,7 @@ def add(admin: AdminClient, set_id: str, kind: str | None, as_json: bool, **give
         "threshold": given["threshold"],
         "state": "observe" if given["observe"] else "active",
         "expires_at": given["expires_at"],
+        **({"storage": "sealed"} if given["sealed"] else {}),
     }
     _ensure_set(admin, set_id)
     reply = admin.call("POST", _entries_path(set_id), body)
@@ -249,13 +251,19 @@ class _Import:
 def export(admin: AdminClient, set_id: str, file: Path) -> None:
     """Write a set as JSON lines, for 'lethe forget import'.
 
-    The lines hold forget text: a file is made readable for its owner only.
+    The lines hold forget text: a file is made readable for its owner only. Sealed entries have no text and are left
+    out; 'lethe ledger backup' keeps them.
 
     \b
     lethe forget export --set authors authors.jsonl
     """
     keep = ("id", "kind", "texts", "names", "answers", "label", "threshold", "state", "reference", "expires_at")
-    lines = [orjson.dumps({name: e[name] for name in keep}) + b"\n" for e in _entries(admin, set_id)]
+    entries = list(_entries(admin, set_id))
+    clear = [entry for entry in entries if entry["storage"] == "clear"]
+    lines = [orjson.dumps({name: e[name] for name in keep}) + b"\n" for e in clear]
+    if len(clear) < len(entries):
+        left = count(len(entries) - len(clear), "sealed entry is", "sealed entries are")
+        warnings.print(f"note: {left} left out, for want of text", soft_wrap=True, highlight=False)
     if str(file) == "-":
         sys.stdout.buffer.write(b"".join(lines))
         sys.stdout.buffer.flush()
@@ -305,5 +313,6 @@ def _entries_path(set_id: str) -> str:
 
 
 def _holds(entry: dict[str, Any]) -> str:
-    counted = [(len(entry[name]), name.removesuffix("s")) for name in ("texts", "names", "answers")]
-    return ", ".join(count(number, name) for number, name in counted if number)
+    held = entry.get("holds") or {name: len(entry[name]) for name in ("texts", "names", "answers")}
+    counted = ", ".join(count(number, name.removesuffix("s")) for name, number in held.items() if number)
+    return f"{counted} (sealed)" if entry["storage"] == "sealed" else counted

@@ -13,8 +13,10 @@ from indexes.ledger.backup import restore as restore_into
 from indexes.ledger.postgres import PostgresLedger
 from indexes.ledger.records import LedgerError
 from indexes.ledger.schema import COLUMNS, VERSION
+from indexes.ledger.sealing import lay_over
 from indexes.ledger.sql import SqlLedger
 from indexes.ledger.sqlite import SqliteLedger
+from indexes.sealed import new_key
 from proxy.cli.output import CONFIG_WRONG, count, fail, json_option, print_json, say, warnings
 from proxy.config import Config, ConfigError, load
 
@@ -116,8 +118,7 @@ def restore(config_path: Path | None, file: Path, as_json: bool) -> None:
     """
     config = _loaded(config_path)
     with _opened(config) as opened:
-        if running := opened.living(config.ledger.lease_s):
-            fail(f"{count(len(running), 'process uses', 'processes use')} the ledger {opened.place}: stop them first")
+        _unused(opened, config)
         with _progress("restoring") as progress:
             try:
                 generation = restore_into(file, opened, progress)
@@ -129,6 +130,56 @@ def restore(config_path: Path | None, file: Path, as_json: bool) -> None:
         print_json({"place": place, "generation": generation, "entries": entries})
     else:
         say(f"restored {count(entries, 'entry', 'entries')} into {place}; generation {generation}")
+
+
+@ledger.command("new-key")
+@json_option
+def make_key(as_json: bool) -> None:
+    """Print a new sealing key. It is stored nowhere: put it into the key file, and keep a copy.
+
+    \b
+    lethe ledger new-key >> sealing.keys
+    """
+    if as_json:
+        print_json({"key": new_key()})
+    else:
+        say(new_key())
+
+
+@ledger.command("rotate-key")
+@_config_option
+@json_option
+def rotate_key(config_path: Path | None, as_json: bool) -> None:
+    """Lay a further sealing key over all sealed entries. Stop the servers first.
+
+    The new key stands behind the others in the key file (or variable). From then on the former keys alone open nothing
+    of this ledger, but all stay needed; backups from before are still under the former keys alone.
+
+    \b
+    lethe ledger new-key >> sealing.keys
+    lethe ledger rotate-key --config lethe.yaml
+    """
+    config = _loaded(config_path)
+    try:
+        keys = config.sealing_keys()
+    except ConfigError as error:
+        fail(str(error), CONFIG_WRONG)
+    if keys is None:
+        fail("no sealing keys are configured: set ledger.sealing_key_file", CONFIG_WRONG)
+    with _opened(config) as opened:
+        _unused(opened, config)
+        with _progress("sealing") as progress:
+            entries = lay_over(opened, keys, progress)
+    if as_json:
+        print_json({"keys": len(keys), "entries": entries})
+    else:
+        say(f"{count(entries, 'sealed entry is', 'sealed entries are')} under {len(keys)} keys now")
+
+
+def _unused(opened: SqlLedger, config: Config) -> None:
+    """Ends the command where a server uses the ledger."""
+    if running := opened.living(config.ledger.lease_s):
+        fail(f"{count(len(running), 'process uses', 'processes use')} the ledger {opened.place}: stop them first")
 
 
 @contextmanager

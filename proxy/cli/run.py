@@ -148,7 +148,7 @@ def validate(config_path: Path | None, as_json: bool) -> None:
     """
     config = _loaded(config_path, {})
     if as_json:
-        secrets = {"upstream": {"api_key"}, "ledger": {"url"}}
+        secrets = {"upstream": {"api_key"}, "ledger": {"url", "sealing_key"}}
         print_json({"valid": True, "settings": config.model_dump(mode="json", exclude=secrets)})
     else:
         say(f"the configuration is valid; clients: {config.listen.host}:{config.listen.port}")

@@ -12,7 +12,7 @@ from indexes.ledger.records import Member
 from indexes.ledger.schema import VERSION
 from indexes.ledger.sqlite import SqliteLedger
 from tests.cli.conftest import Run, out, parsed, runner
-from tests.clients.system import Forgetting, System
+from tests.clients.system import Forgetting, System, serving
 from tests.postgresql import PostgresServer
 
 
@@ -98,7 +98,7 @@ def test_postgres_is_migrated_by_command(tmp_path: Path, url: str) -> None:
         db.execute("UPDATE lethe.schema SET version = 1")
         db.execute("DROP TABLE lethe.marks")
         db.execute("DROP INDEX lethe.entries_by_digest")
-        for column in ("storage", "sealed", "digest"):
+        for column in ("storage", "sealed", "digest", "raised"):
             db.execute(f"ALTER TABLE lethe.entries DROP COLUMN {column}".encode())
     call = on(tmp_path, LETHE_LEDGER__URL=url)
     refused = call("ledger", "status")
@@ -121,3 +121,35 @@ def test_a_secret_in_the_url_is_never_shown(tmp_path: Path) -> None:
     for result in (shown, failed, wrong):
         assert "hush" not in result.stdout + result.stderr
     assert "path" in json.loads(shown.stdout)["settings"]["ledger"]
+
+
+def test_keys_are_made_and_laid_over(tmp_path: Path, lone: System) -> None:
+    del lone  # its embedder is prepared
+    keys = tmp_path / "sealing.keys"
+    call = on(tmp_path, LETHE_LEDGER__SEALING_KEY_FILE=str(keys))
+    first, second = out(call("ledger", "new-key")), out(call("ledger", "new-key"))
+    assert first != second
+    keys.write_text(first)
+    with serving(tmp_path, "http://127.0.0.1:1", ready=False, env={"LETHE_LEDGER__SEALING_KEY_FILE": str(keys)}) as run:
+        commands = runner(run.env)
+        out(commands("forget", "add", "--sealed", "-q", "Who lives in box 7?", "-a", "a marble"))
+        out(commands("forget", "add", "-q", "Who lives in box 8?"))
+        listed = out(commands("forget", "list"))
+        assert "1 text, 1 answer (sealed)" in listed
+        exported = commands("forget", "export")
+        assert exported.exit_code == 0
+        assert "1 sealed entry is left out" in exported.stderr
+        assert [json.loads(row)["texts"] for row in exported.stdout.splitlines()] == [["Who lives in box 8?"]]
+        busy = call("ledger", "rotate-key")
+        assert (busy.exit_code, "another server" in busy.stderr) == (1, True)
+    alone = call("ledger", "rotate-key")
+    assert (alone.exit_code, "no further one is configured" in alone.stderr) == (1, True)
+    keys.write_text(first + second)
+    assert out(call("ledger", "rotate-key")) == "1 sealed entry is under 2 keys now\n"
+    again = call("ledger", "rotate-key", "--json")
+    assert (again.exit_code, "under 2" in again.stderr) == (1, True)
+    unset = on(tmp_path)("ledger", "rotate-key")
+    assert (unset.exit_code, "set ledger.sealing_key_file" in unset.stderr) == (3, True)
+    with serving(tmp_path, "http://127.0.0.1:1", ready=False, env={"LETHE_LEDGER__SEALING_KEY_FILE": str(keys)}) as run:
+        assert run.check("Who lives in box 7?")["rung"] == "instruct"
+    assert first.strip() not in call("validate", "--json").stdout
