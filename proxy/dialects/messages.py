@@ -31,7 +31,8 @@ from proxy.dialects.sse import BrokenStream, last_type, typed_event
 from proxy.errors import BadRequest, Forbidden, NotFound, RequestError, TooLarge, Unauthenticated, UpstreamFailed
 
 _ROLES = ("user", "assistant", "system")
-_STRUCTURAL = frozenset({"type", "id", "tool_use_id", "cache_control", "signature"})
+_STRUCTURAL = frozenset({"type", "signature"})
+"""Names whose strings no template puts before a model. Ids are not among them: some do."""
 _MESSAGE_FIELDS = frozenset(
     ("id", "type", "role", "content", "model", "stop_reason", "stop_sequence", "usage"),
 )
@@ -139,8 +140,12 @@ class MessageStream:
     """Implements `AnswerStream`. One choice, made of numbered blocks; a channel is a block's number and its field."""
 
     def __init__(self) -> None:
+        self._reading: int | None = None
+        """The block of the engine that is open."""
+        self._blocks = 0
+        """How many blocks the engine has begun."""
         self._open_block: int | None = None
-        self._kinds: dict[int, str] = {}
+        """The block that the client was shown the start of, but not the end."""
         self._prompt_tokens = 0
 
     def read(self, raw: bytes, data: bytes, still_open: Collection[int], prompt_tokens: int | None) -> Event | None:
@@ -232,13 +237,17 @@ class MessageStream:
         if not isinstance(index, int):
             raise BrokenStream("an event of the engine has an unknown shape")
         event.changed |= _only(payload, "type", "index", "content_block", "delta")
+        if index != (self._blocks if kind == "content_block_start" else self._reading):
+            raise BrokenStream("a block of the engine's answer comes out of turn")
         if kind == "content_block_stop":
+            self._reading = None
             event.closes = [(0, (index,))]
         elif kind == "content_block_start":
+            self._reading, self._blocks = index, self._blocks + 1
             event.leaves += _block_leaves(index, _known_block(payload.get("content_block")))
         else:
             delta = payload.get("delta")
-            field = _DELTAS.get(delta.get("type", "")) if isinstance(delta, dict) else None
+            field = _DELTAS.get(str(delta.get("type"))) if isinstance(delta, dict) else None
             if not isinstance(delta, dict) or field is None or not isinstance(delta.get(field), str):
                 raise BrokenStream("an event of the engine has an unknown shape")
             event.changed |= _only(delta, "type", field)
@@ -276,7 +285,7 @@ def _blocks(content: Any, role: str, at: str) -> Iterator[Text]:
         for name, value in block.items():
             if name == "content" and kind == "tool_result":
                 yield from _blocks(value, "tool", f"{here}.content") if value is not None else ()
-            elif name not in _STRUCTURAL:
+            elif name not in _STRUCTURAL or not isinstance(value, str):
                 yield from (Text(role, path, text) for path, text in texts_in(value, f"{here}.{name}"))
 
 
@@ -374,7 +383,7 @@ def _payload(data: bytes) -> Json:
     kind = payload.get("type") if isinstance(payload, dict) else None
     if kind == "error" or (isinstance(payload, dict) and payload.get("error")):
         raise UpstreamFailed("the engine reported an error in mid-stream")
-    if kind not in _EVENTS:
+    if not isinstance(kind, str) or kind not in _EVENTS:
         raise BrokenStream("the engine sent an event of an unknown kind")
     found: Json = payload
     return found

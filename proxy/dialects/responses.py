@@ -25,7 +25,8 @@ from proxy.dialects.sse import last_type, typed_event
 from proxy.errors import BadRequest, RequestError
 
 _ROLES = ("user", "assistant", "system", "developer")
-_STRUCTURAL = frozenset({"type", "id", "role", "status", "call_id"})
+_STRUCTURAL = frozenset({"type", "role", "status"})
+"""Names whose strings no template puts before a model. Ids are not among them: some do."""
 _PARTS = ("content", "summary", "output")
 """Fields of an item that hold a text or a list of parts."""
 
@@ -48,7 +49,10 @@ class Responses:
             texts.append(Text("system", "instructions", instructions))
         texts += _input(body.get("input"))
         lead = _lead(body["input"])
-        for place, tool in enumerate(body.get("tools") or ()):
+        tools = body.get("tools") or []
+        if not isinstance(tools, list):
+            raise BadRequest("'tools' is a list", param="tools")
+        for place, tool in enumerate(tools):
             refused = refusal_of(tool.get("type") if isinstance(tool, Mapping) else None, RESPONSES_TOOLS)
             if refused is not None:
                 raise BadRequest(f"'tools[{place}]': {refused}", param="tools")
@@ -148,7 +152,7 @@ def _item(item: Any, at: str) -> Iterator[Text]:
             raise BadRequest(f"'{at}.{name}' cannot be read here, so it is not accepted", param="input")
         if name in _PARTS:
             yield from _parts(value, role, f"{at}.{name}")
-        elif name not in _STRUCTURAL:
+        elif name not in _STRUCTURAL or not isinstance(value, str):
             yield from (Text(role, path, text) for path, text in texts_in(value, f"{at}.{name}"))
 
 

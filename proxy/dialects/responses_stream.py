@@ -38,6 +38,9 @@ _DELTAS = {
 }
 """Start of the names of events that carry pieces (`.delta`) and then all (`.done`) of a text, and the field of all."""
 
+_STEMS = {"output_text": "response.output_text", "reasoning_text": "response.reasoning_text"}
+"""Kinds of parts, and the start of the names of the events that carry their text."""
+
 _PROGRESS = frozenset(
     (
         *("response.mcp_call.in_progress", "response.mcp_call.completed", "response.mcp_call.failed"),
@@ -75,6 +78,8 @@ class ResponseStream:
     def __init__(self, call: Call) -> None:
         self._instructions = call.body.get("instructions")
         self._number = 0
+        self._ended: set[Channel] = set()
+        """Strings and items of the engine that are complete."""
         self._response: Json = {}
         self._items: dict[int, Json] = {}
         self._done: set[int] = set()
@@ -84,6 +89,8 @@ class ResponseStream:
     def read(self, raw: bytes, data: bytes, still_open: Collection[int], prompt_tokens: int | None) -> Event | None:
         payload = _payload(data)
         kind = payload["type"]
+        if kind not in _WHOLE:
+            _check_place(payload)
         event = Event(raw, payload, changed=raw != b"event: " + kind.encode() + b"\ndata: " + data)
         stem, _, last = kind.rpartition(".")
         if kind in _WHOLE:
@@ -94,8 +101,12 @@ class ResponseStream:
         elif kind in _ITEMS:
             event.changed |= _only(payload, *_PLACE, "item")
             self._read_item(event, payload.get("item"))
+            index = payload["output_index"]
+            if (index,) in self._ended or (last == "added" and index in self._items):
+                raise BrokenStream("an item of the engine's answer comes out of turn")
             if last == "done":
-                event.closes = [(0, (payload["output_index"],))]
+                self._ended.add((index,))
+                event.closes = [(0, (index,))]
         elif kind in _PARTS:
             event.changed |= _only(payload, *_PLACE, "part")
             _read_strings(event, payload.get("part"))
@@ -189,7 +200,7 @@ class ResponseStream:
             response["usage"], event.changed = usage_json(usage), True
 
     def _read_item(self, event: Event, item: Any) -> None:
-        if not isinstance(item, dict) or not isinstance(event.payload.get("output_index", 0), int):
+        if not isinstance(item, dict) or not all(_is_parts(item.get(name)) for name in ("content", "summary")):
             raise BrokenStream("an event of the engine has an unknown shape")
         event.changed |= _only(item, *_ITEM_FIELDS)
         _read_strings(event, item)
@@ -197,18 +208,19 @@ class ResponseStream:
     def _read_text(self, event: Event, stem: str, last: str) -> None:
         payload = event.payload
         field = "delta" if last == "delta" else _DELTAS[stem]
-        if not isinstance(payload.get(field), str) or not isinstance(payload.get("output_index"), int):
+        if not isinstance(payload.get(field), str):
             raise BrokenStream("an event of the engine has an unknown shape")
         event.changed |= _only(payload, *_PLACE, field, "name", "logprobs")
         event.changed |= _unspell(payload)
-        part = payload.get("content_index", payload.get("summary_index", 0))
-        if not isinstance(part, int):
-            raise BrokenStream("an event of the engine has an unknown shape")
+        part: int = payload.get("content_index", payload.get("summary_index", 0))
         channel: Channel = (payload["output_index"], part, stem)
+        if channel in self._ended or channel[:1] in self._ended:
+            raise BrokenStream("a text of the engine's answer comes out of turn")
         if isinstance(payload.get("name"), str):
             event.leaves.append(Leaf(0, (*channel, "name"), payload, "name", whole=True))
         event.leaves.append(Leaf(0, channel, payload, field, whole=last == "done"))
         if last == "done":
+            self._ended.add(channel)
             event.closes = [(0, channel)]
         else:
             self._places[channel] = {name: value for name, value in payload.items() if name != "delta"}
@@ -240,7 +252,8 @@ class ResponseStream:
         index = payload.get("content_index", payload.get("summary_index"))
         if isinstance(index, int) and isinstance(parts, list) and index < len(parts):
             holder = parts[index]
-        holder[field] = (holder.get(field) or "") + text
+        said = holder.get(field)
+        holder[field] = (said if isinstance(said, str) else "") + text
 
     def _closed(self, index: int) -> bytes:
         """The events that end an item which is not complete."""
@@ -248,9 +261,7 @@ class ResponseStream:
         self._done.add(index)
         out = b""
         for place, part in enumerate(item.get("content") or ()):
-            stem = {"output_text": "response.output_text", "reasoning_text": "response.reasoning_text"}.get(
-                part.get("type", "")
-            )
+            stem = _STEMS.get(str(part.get("type")))
             at = {"item_id": item.get("id"), "output_index": index, "content_index": place}
             if stem:
                 whole = {"type": f"{stem}.done", **at, "text": part.get("text", "")}
@@ -269,6 +280,17 @@ def usage_json(usage: Usage) -> Json:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": usage.prompt + usage.completion,
     }
+
+
+def _check_place(payload: Json) -> None:
+    """Raises BrokenStream unless an event says by numbers where in the answer it belongs."""
+    indices = [payload.get(name, 0) for name in ("content_index", "summary_index")]
+    if not all(type(index) is int and index >= 0 for index in (payload.get("output_index"), *indices)):
+        raise BrokenStream("an event of the engine has an unknown shape")
+
+
+def _is_parts(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(part, dict) for part in value))
 
 
 def _read_strings(event: Event, value: Any) -> None:
