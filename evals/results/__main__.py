@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=60, help="items of each set")
     parser.add_argument("--entries", type=int, default=10, help="entries that are attacked")
     parser.add_argument("--languages", default="fr,ru,ar,hi,ko")
+    parser.add_argument("--steps", default="tofu,languages,attacks", help="which of them")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md")
     parser.add_argument("--only-write", action="store_true", help="make the page from what is kept")
     arguments = parser.parse_args()
@@ -74,19 +75,30 @@ def section(out: Path) -> str:
 
 
 def _measure(arguments: argparse.Namespace) -> None:
-    out, server = arguments.out, ["--url", f"http://127.0.0.1:{PORT}"]
-    tofu = ["--suite", "tofu", "--data", str(arguments.data / "tofu"), "--split", "forget05"]
+    steps = {"tofu": _tofu, "languages": _languages, "attacks": _attacks}
+    for step in arguments.steps.split(","):
+        steps[step](arguments, ["--url", f"http://127.0.0.1:{PORT}"])
+
+
+def _tofu(arguments: argparse.Namespace, server: list[str]) -> None:
+    asked = ["--suite", "tofu", "--data", str(arguments.data / "tofu"), "--split", "forget05"]
     for subset in ("forget", "forget_reworded", "retain"):
-        tofu += ["--rows", f"{subset}={TAUGHT}"]
-    tofu += ["--rows", f"unseen={UNSEEN}", "--limit", str(arguments.limit), "--max-tokens", "64"]
-    _lethe("eval", "run", *tofu, "--arms", arguments.arms, *server, "--out", out / "tofu", "--json", os.devnull)
-    if arguments.languages:
-        spoken = ["--suite", "multilingual", "--data", str(arguments.data / "tofu_multilingual")]
-        spoken += ["--split", arguments.languages, "--limit", str(min(arguments.limit, 10)), "--no-probabilities"]
-        _lethe("eval", "run", *spoken, *server, "--out", out / "languages", "--json", os.devnull)
+        asked += ["--rows", f"{subset}={TAUGHT}"]
+    asked += ["--rows", f"unseen={UNSEEN}", "--limit", str(arguments.limit), "--max-tokens", "64"]
+    asked += ["--arms", arguments.arms, *server]
+    _lethe("eval", "run", *asked, "--out", arguments.out / "tofu", "--json", os.devnull)
+
+
+def _languages(arguments: argparse.Namespace, server: list[str]) -> None:
+    asked = ["--suite", "multilingual", "--data", str(arguments.data / "tofu_multilingual"), *server]
+    asked += ["--split", arguments.languages, "--limit", str(min(arguments.limit, 10)), "--no-probabilities"]
+    _lethe("eval", "run", *asked, "--out", arguments.out / "languages", "--json", os.devnull)
+
+
+def _attacks(arguments: argparse.Namespace, server: list[str]) -> None:
     names = list(families())
     for number, start in enumerate(range(0, len(names), GROUP)):
-        target = out / f"attacks-{number}.json"
+        target = arguments.out / f"attacks-{number}.json"
         if not target.exists():
             chosen = ",".join(names[start : start + GROUP])
             limits = ["--limit", str(arguments.entries), "--max-tokens", "40"]
