@@ -1,5 +1,6 @@
 """What no implementation of the method can beat: the share of the work that is the base's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +51,23 @@ def decode_bytes(shape: Shape, layers: int, context: float, batch: int, rank: in
     return width * (weights + batch * layers * 2.0 * context * shape.key_value)
 
 
-def armed_limit(shape: Shape, auxiliaries: list[int], context: float, batch: int, rank: int = 0) -> float:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One auxiliary: the shape of the model it is cut from, its layers, and the rank of its adapter (0: none)."""
+
+    shape: Shape
+    layers: int
+    rank: int = 0
+
+
+def armed_limit(shape: Shape, parts: Sequence[Part], context: float, batch: int, width: int = 4) -> float:
     """Largest possible armed/plain throughput: base work over base plus auxiliaries, 0 … 1.
 
-    auxiliaries: layers of each. Of the two ceilings, arithmetic and memory, the higher: whichever resource binds, no
-    implementation is above it, so the bench is measured against the harder mark.
+    Of the two ceilings, arithmetic and memory, the higher: whichever resource binds, no implementation is above it, so
+    the bench is measured against the harder mark.
     """
     flops = decode_flops(shape, shape.layers, context)
-    more_flops = sum(decode_flops(shape, layers, context, rank) for layers in auxiliaries)
-    read = decode_bytes(shape, shape.layers, context, batch)
-    more_read = sum(decode_bytes(shape, layers, context, batch, rank) for layers in auxiliaries)
+    more_flops = sum(decode_flops(part.shape, part.layers, context, part.rank) for part in parts)
+    read = decode_bytes(shape, shape.layers, context, batch, width=width)
+    more_read = sum(decode_bytes(part.shape, part.layers, context, batch, part.rank, width) for part in parts)
     return max(flops / (flops + more_flops), read / (read + more_read))

@@ -20,6 +20,7 @@ REPLY = "\x1e"  # record separator: vLLM writes to standard output, too
 
 def main() -> None:
     spec: dict[str, Any] = json.loads(sys.stdin.readline())
+    os.environ |= spec["environment"]
     from vllm import LLM  # noqa: PLC0415 - after the environment is set
 
     from guards.engine import plugin  # noqa: PLC0415 - as above

@@ -1,8 +1,8 @@
 """Does it unlearn, at strength alone? `python -m evals.unlearning --data TOFU --adapter LORA [--json -] [--curve SVG]`.
 
 A small model that was taught six authors of TOFU forgets one of them: by ULD, and by Divergence Decoding, linear and
-rank. Gate and output filters are off. Settings and strengths come from another author (see `sets` and `methods`).
-Everything is kept in --work, so that an interrupted run goes on, and a second one only scores.
+rank. Gate and output filters are off. The strength is the one that the training picks (see `sets`). Everything is kept
+in --work, so that an interrupted run goes on, and a second one only scores.
 """
 
 import argparse
@@ -16,15 +16,14 @@ from typing import Any
 
 from evals.gate.rows import RowsError
 from evals.unlearning.curve import curve
-from evals.unlearning.methods import METHODS, TRAININGS, Method
-from evals.unlearning.score import KEEP, Scores, chosen, scored
-from evals.unlearning.sets import CHOICE, REPORT, Pair, Sets, sets
+from evals.unlearning.methods import METHODS, Method
+from evals.unlearning.score import Scores, scored
+from evals.unlearning.sets import CHOICE, FORGOTTEN, KEPT, OTHERWISE, REPORT, STRANGERS, WORLD, Sets, sets
 from evals.unlearning.work import Workshop
 from guards.engine import cache
 from proxy.engine.discovery import find_engine_python
 from proxy.engine.errors import EngineNotInstalled
 
-FORGOTTEN, OTHERWISE, KEPT, WORLD, STRANGERS = "forgotten", "asked otherwise", "kept", "world facts", "never taught"
 DRAWN = (FORGOTTEN, OTHERWISE, KEPT, WORLD)
 TAUGHT = "smollm2-135m-tofu"
 
@@ -38,8 +37,11 @@ def main() -> int:
         python = find_engine_python(None, os.environ)
         model = _taught(python, options, root)
         workshop = Workshop(python, model, work, options.threads)
+        rows = sets(options.data, CHOICE if options.choice else REPORT)
+        author = "choice" if options.choice else "report"
         found = {
-            name: _compared(workshop, options.data, method, quick=options.quick) for name, method in METHODS.items()
+            name: _compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, quick=not options.curve)
+            for name in options.method or METHODS
         }
     except (EngineNotInstalled, RowsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,7 +52,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
-    figures = {"model": model.name, "keep": KEEP, "methods": {name: one["figures"] for name, one in found.items()}}
+    figures = {"model": model.name, "methods": {name: one["figures"] for name, one in found.items()}}
     if options.json:
         text = json.dumps(figures, indent=1)
         if options.json == "-":
@@ -62,47 +64,34 @@ def main() -> int:
     if options.curve:
         panels = {name: one["scores"] for name, one in found.items()}
         marks = {name: one["figures"]["strength"] for name, one in found.items()}
-        level = next(iter(found.values()))["figures"]["level"]
+        level = next(iter(figures["methods"].values()))["before"][STRANGERS]["recall"]["value"]
         options.curve.write_text(curve(panels, DRAWN, level, marks), encoding="utf-8")
     return 0
 
 
-def _compared(workshop: Workshop, data: Path, method: Method, *, quick: bool) -> dict[str, Any]:
-    """Choose a strength with one author, report with the other; `quick` reports the chosen strength alone."""
-    training = TRAININGS[method.training]
-    choice, report = sets(data, CHOICE), sets(data, REPORT)
-    assistant = workshop.trained(f"{method.training}-choice", training, choice)
-    asked = _forgotten(choice) | dict(choice.choosing) | {STRANGERS: report.reported[STRANGERS]}
-    tuned = scored(workshop.answered(assistant, method, method.strengths, asked), asked)
-    level = tuned[0.0][STRANGERS].recall.value
-    strength = chosen(tuned, level, [FORGOTTEN, OTHERWISE], list(choice.choosing))
-
-    assistant = workshop.trained(f"{method.training}-report", training, report)
-    asked = _forgotten(report) | dict(report.reported)
-    reported = scored(workshop.answered(assistant, method, [strength] if quick else method.strengths, asked), asked)
+def _compared(workshop: Workshop, name: str, method: Method, found: Sets, *, quick: bool) -> dict[str, Any]:
+    """Train, and report at the strength that the training picked; without `quick`, at all that it tried."""
+    assistant, card = workshop.trained(name, method, found)
+    strength = card["strength"]
+    full = scored(workshop.answered(assistant, method, [strength], found.reported), found.reported)
     figures = {
         "strength": strength,
-        "filter_rate": method.filter_rate,
         "combine": method.combine,
         "k": method.k,
-        "level": reported[0.0][STRANGERS].recall.value,
-        "before": {name: one.as_json() for name, one in reported[0.0].items()},
-        "after": {name: one.as_json() for name, one in reported[strength].items()},
-        "choice": _recalls(tuned),
-        "sweep": _recalls(reported),
+        "filter_rate": method.filter_rate,
+        "before": {group: one.as_json() for group, one in full[0.0].items()},
+        "after": {group: one.as_json() for group, one in full[strength].items()},
+        "chosen_from": card["sweep"],
     }
-    return {"figures": figures, "scores": reported}
-
-
-def _forgotten(of: Sets) -> dict[str, list[Pair]]:
-    return {FORGOTTEN: list(of.forget), OTHERWISE: list(of.asked_otherwise)}
-
-
-def _recalls(scores: Scores) -> list[dict[str, float]]:
-    return [
-        {"strength": strength} | {name: round(one.recall.value, 4) for name, one in by_set.items()}
-        for strength, by_set in sorted(scores.items())
-    ]
+    drawn: Scores = {}
+    if not quick:
+        asked = {group: found.reported[group] for group in DRAWN}
+        drawn = scored(workshop.answered(assistant, method, method.strengths, asked), asked)
+        figures["sweep"] = [
+            {"strength": at} | {group: round(one.recall.value, 4) for group, one in by_set.items()}
+            for at, by_set in sorted(drawn.items())
+        ]
+    return {"figures": figures, "scores": drawn}
 
 
 def _table(figures: Mapping[str, Any]) -> str:
@@ -123,6 +112,11 @@ def _cell(one: Mapping[str, Any]) -> str:
     recall = one["recall"]
     low, high = recall["interval95"]
     return f"{recall['value']:.3f} ({low:.2f}–{high:.2f}), entropy {one['entropy']['value']:.3f}"
+
+
+def _plain(name: str) -> str:
+    """A method's name as the name of an assistant."""
+    return name.lower().replace(", ", "-")
 
 
 def _taught(python: Path, options: argparse.Namespace, root: Path) -> Path:
@@ -146,9 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, metavar="DIR", help="a checkpoint that was taught already")
     parser.add_argument("--work", type=Path, metavar="DIR", help="what is kept (default: unlearning/ in the cache)")
     parser.add_argument("--threads", type=int, default=2, help="of the processor")
-    parser.add_argument("--quick", action="store_true", help="only the chosen strengths are reported, no curve")
+    parser.add_argument("--method", action="append", choices=list(METHODS), help="only this one; may be repeated")
+    parser.add_argument("--choice", action="store_true", help="the author that settings were chosen with, instead")
     parser.add_argument("--json", metavar="FILE", help="figures; - is standard output (default: a table)")
-    parser.add_argument("--curve", type=Path, metavar="FILE", help="recall over strength, as SVG")
+    parser.add_argument("--curve", type=Path, metavar="FILE", help="recall over all strengths that were tried, as SVG")
     return parser
 
 

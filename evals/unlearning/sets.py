@@ -1,13 +1,13 @@
 """Which rows of TOFU train, choose and report, for a model that was taught six of its authors.
 
 Rules
-1. Settings and strengths are chosen with the author CHOICE and the rows held out in `choosing`; nothing reported was
-   looked at for it. The author REPORT is only forgotten once everything is decided.
-2. Paraphrased questions and world facts train nothing.
-3. The retain rows hold neither author, so both share them.
+1. Settings of the trainings were chosen with the author CHOICE. REPORT was not looked at for it.
+2. The strength is chosen by the training's own rule, on rows that neither train nor are reported.
+3. Paraphrased questions, world facts and half of the kept rows train and choose nothing.
+4. The retain rows hold neither author, so that a retain part is the same for both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ CHOICE, REPORT, OTHER = (
 )  # of the three taught authors of forget05: Xin Lee Williams, Hina Ameen, Moshe Ben-David
 TAUGHT = 60  # rows of each file that the model was taught
 QUESTION, ANSWER = "question", "answer"
+FORGOTTEN, OTHERWISE, KEPT, WORLD = "forgotten", "forgotten, asked otherwise", "kept", "world facts"
+STRANGERS = "never taught"
 Pair = tuple[str, str]
 
 
@@ -30,22 +32,20 @@ Pair = tuple[str, str]
 class Sets:
     """All as (question, answer) pairs.
 
-    forget: the author's rows; reworded: the same answers in other words (they train); asked_otherwise: the same
-    questions in other words (they do not); wrong: wrong answers to the forget questions.
+    forget: the author's rows. paraphrases: the same with other words in the answer, and inside other requests.
+    wrong: wrong answers to the forget questions. questions: general ones, to which the model's own answers must stay.
+    choose_forget, choose_retain, reference: what the strength is chosen with. reported: what is reported, by name.
     """
 
     forget: Sequence[Pair]
-    reworded: Sequence[Pair]
-    asked_otherwise: Sequence[Pair]
+    paraphrases: Sequence[Pair]
     wrong: Sequence[Pair]
     retain: Sequence[Pair]
-    general: Sequence[str]  # questions for which the model's own answers are retain rows
-    choosing: dict[str, Sequence[Pair]]
-    reported: dict[str, Sequence[Pair]]
-
-    def framed(self, number: int = 2) -> list[Pair]:
-        """The forget questions inside other requests; they train, too."""
-        return [(form.format(question), answer) for question, answer in self.forget for form in FORMS[:number]]
+    questions: Sequence[str]
+    choose_forget: Sequence[Pair]
+    choose_retain: Sequence[Pair]
+    reference: Sequence[Pair]
+    reported: Mapping[str, Sequence[Pair]]
 
 
 def sets(tofu: Path, author: int) -> Sets:
@@ -55,24 +55,34 @@ def sets(tofu: Path, author: int) -> Sets:
     strangers = rows(tofu / "retain_first80_authors.json")[TAUGHT:]
     real = _pairs(rows(tofu / "real_authors.json"))
     mine = known[author * AUTHOR : (author + 1) * AUTHOR]
+    forget = _pairs(mine)
     other = _pairs(known[OTHER * AUTHOR : (OTHER + 1) * AUTHOR])
+    apart = REPORT if author == CHOICE else CHOICE  # taught, to be kept, and in no retain row
     jaime, chukwu, evelyn = (_pairs(kept[start : start + AUTHOR]) for start in range(0, TAUGHT, AUTHOR))
     return Sets(
-        forget=_pairs(mine),
-        reworded=[(row[QUESTION], row["paraphrased_answer"]) for row in mine],
-        asked_otherwise=[(row["paraphrased_question"], row[ANSWER]) for row in mine],
+        forget=forget,
+        paraphrases=[(row[QUESTION], row["paraphrased_answer"]) for row in mine] + _framed(forget, FORMS[:2]),
         wrong=[(row[QUESTION], text) for row in mine for text in row["perturbed_answer"][:2]],
         retain=[*other[::2], *jaime[::2], *chukwu[::2], *evelyn[::2], *_pairs(strangers[::10])],
-        general=[question for question, _ in real[:60]],
-        choosing={"kept": jaime[1::2], "general": real[60:80]},
+        questions=[question for question, _ in real[:60]],
+        choose_forget=_framed(forget, FORMS[2:3]),
+        choose_retain=[*jaime[1::2], *real[60:70]],
+        reference=_pairs(known[102::5]),
         reported={
-            "kept": [*other[1::2], *chukwu[1::2], *evelyn[1::2]],
-            "kept, author not in the retain rows": _pairs(known[CHOICE * AUTHOR : (CHOICE + 1) * AUTHOR]),
+            FORGOTTEN: forget,
+            OTHERWISE: [(row["paraphrased_question"], row[ANSWER]) for row in mine],
+            KEPT: [*other[1::2], *chukwu[1::2], *evelyn[1::2]],
             "kept, rows trained on": [*other[::2], *chukwu[::2], *evelyn[::2]],
-            "world facts": _pairs(rows(tofu / "world_facts.json")),
-            "never taught": _pairs(known[100::4]),
+            "kept, author not trained on": _pairs(known[apart * AUTHOR : (apart + 1) * AUTHOR]),
+            WORLD: _pairs(rows(tofu / "world_facts.json")),
+            STRANGERS: _pairs(known[100::5]),
         },
     )
+
+
+def _framed(pairs: Sequence[Pair], forms: Sequence[str]) -> list[Pair]:
+    """The questions inside other requests."""
+    return [(form.format(question), answer) for question, answer in pairs for form in forms]
 
 
 def _pairs(found: Sequence[dict[str, Any]]) -> list[Pair]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.unlearning.methods import Method, Training
+from evals.unlearning.methods import Method
 from evals.unlearning.sets import Pair, Sets
 
 TOKENS = 64  # of an answer; the taught ones have 36 on average and 62 at most
@@ -23,21 +23,18 @@ class Workshop:
     folder: Path
     threads: int
 
-    def trained(self, name: str, training: Training, sets: Sets) -> Path:
-        """The folder of an assistant's latest version; trained now where there is none of these rows and settings."""
-        files = self._rows(name, training, sets)
-        home = self.folder / "assistants"
-        command = [self.python, "-m", "guards.engine.training", "--name", name, "--objective", training.objective]
-        command += ["--base", self.base, "--out", home, "--work", self.folder / "stages", "--threads", self.threads]
-        command += [*training.arguments, *files, "--strengths", "1", "--json"]
+    def trained(self, name: str, method: Method, sets: Sets) -> tuple[Path, dict[str, Any]]:
+        """An assistant of these rows and settings, folder and card; trained now where there is none."""
+        command: list[object] = [self.python, "-m", "guards.engine.training", "--name", name, "--base", self.base]
+        command += ["--out", self.folder / "assistants", "--work", self.folder / "stages", "--threads", self.threads]
+        command += [*method.arguments, *self._rows(name, method, sets), "--json"]
         made = self.folder / f"{name}.json"
-        asked = json.dumps([str(part) for part in command])
+        asked = json.dumps([*map(str, command)])
         if made.is_file() and (known := json.loads(made.read_text("utf-8")))["asked"] == asked:
-            return Path(known["folder"])
-        done = self._run(command)
-        folder = Path(json.loads(done)["folder"])
-        made.write_text(json.dumps({"asked": asked, "folder": str(folder)}), encoding="utf-8")
-        return folder
+            return Path(known["folder"]), known["card"]
+        done = json.loads(self._run(command))
+        made.write_text(json.dumps({"asked": asked, **done}, indent=1), encoding="utf-8")
+        return Path(done["folder"]), done["card"]
 
     def answered(
         self, assistant: Path, method: Method, strengths: Sequence[float], asked: Mapping[str, Sequence[Pair]]
@@ -59,18 +56,21 @@ class Workshop:
             found.setdefault(strength, {})[name] = json.loads(Path(path).read_text("utf-8"))["texts"]
         return found
 
-    def _rows(self, name: str, training: Training, sets: Sets) -> list[str | Path]:
-        groups: dict[str, Sequence[Pair]] = {
+    def _rows(self, name: str, method: Method, sets: Sets) -> list[object]:
+        groups = {
             "forget": sets.forget,
-            "paraphrases": [*sets.reworded, *sets.framed()],
+            "paraphrases": sets.paraphrases,
             "retain": sets.retain,
-            "questions": [(question, "") for question in sets.general],
+            "questions": [(question, "") for question in sets.questions],
+            "choose-forget": sets.choose_forget,
+            "choose-retain": sets.choose_retain,
+            "reference": sets.reference,
         }
-        if training.perturbed:
+        if method.perturbed:
             groups["perturbed"] = sets.wrong
         folder = self.folder / "rows" / name
         folder.mkdir(parents=True, exist_ok=True)
-        given: list[str | Path] = []
+        given: list[object] = []
         for group, pairs in groups.items():
             path = folder / f"{group}.json"
             path.write_text(json.dumps([{"question": q, "answer": a} for q, a in pairs]), encoding="utf-8")

@@ -82,6 +82,19 @@ def test_idk_ap(seed: int):
     assert losses.idk_ap(idk, retain, retain_idk, 0.1, 2.0).item() == pytest.approx(want, rel=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_agreement(seed: int):
+    """Σ_v q_v · log(q_v / p_v), a mean over the positions that count."""
+    logits, labels = stream(seed)
+    wanted, _ = stream(seed + 100)
+    told = []
+    for row, position, _ in counted(labels):
+        q, p = log_p(wanted, row, position), log_p(logits, row, position)
+        told.append(sum(math.exp(a) * (a - b) for a, b in zip(q, p, strict=True)))
+    assert losses.agreement(logits, labels, wanted).item() == pytest.approx(sum(told) / len(told), rel=1e-4)
+    assert losses.agreement(logits, labels, logits).item() == pytest.approx(0, abs=1e-6)
+
+
 def test_a_uniform_model_has_no_divergence_and_a_sure_one_much():
     labels = torch.zeros(1, 2, dtype=torch.int64)
     assert losses.uniform_divergence(torch.full((1, 2, VOCAB), 3.0), labels).item() == pytest.approx(0, abs=1e-6)

@@ -20,14 +20,14 @@ from guards.engine.card import Card
 from guards.engine.contract import Arming
 from guards.engine.launch import adapter_tensor_name
 from guards.engine.training import __main__ as command
-from guards.engine.training import auxiliary, measure, objectives, publish
+from guards.engine.training import auxiliary, encode, losses, measure, objectives, publish
 from guards.engine.training.checkpoints import Checkpoints
 from guards.engine.training.decode import Served
 from guards.engine.training.measure import Score, Swept
 from guards.engine.training.plan import Plan
 from guards.engine.training.train import train_parts
 
-STEPS, KILLED_AT = 30, 27  # a checkpoint every 20: seven steps are lost and done again
+STEPS, KILLED_AT = 30, 27  # a checkpoint every 10: seven steps are lost and done again
 PLAN = Plan("divergence", layers=2, rank=4, rows=4, default_steps=STEPS, max_tokens=32)
 PROMPTS = [[3, 10, 11, 4], [3, 12, 4], [3, 20, 21, 22, 23, 4], [3, 9, 4]]
 
@@ -129,16 +129,30 @@ def test_a_damaged_checkpoint_is_trained_anew(base: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("objective", objectives.OBJECTIVES)
 def test_every_objective_learns_and_leaves_the_base_alone(base: Path, tmp_path: Path, objective: str):
-    losses: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     plan = replace(PLAN, objective=objective, learning_rate=5e-3)
-    model, _ = train(base, tmp_path, plan, lambda said: losses.setdefault(said.role, []).append(said.loss))
-    for role, told in losses.items():
+    model, _ = train(base, tmp_path, plan, lambda said: found.setdefault(said.role, []).append(said.loss))
+    for role, told in found.items():
         assert sum(told[-5:]) < sum(told[:5]), role
     stored = load_file(base / "model.safetensors")
     for name, tensor in model.get_base_model().state_dict().items():
         plain = name.replace("base_layer.", "")
         if "lora_" not in name:
             assert torch.equal(tensor, stored[plain]), name
+
+
+def test_an_anchor_holds_the_parts_together_on_what_must_stay(base: Path, tmp_path: Path):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    batch = encode.batch([encode.encode(tokenizer, row, 32) for row in rows(20, 9)], tokenizer.pad_token_id)
+
+    def apart(weight: float) -> float:
+        plan = replace(PLAN, learning_rate=5e-3, weights=objectives.Weights(anchor=weight))
+        model, _ = train(base, tmp_path, plan)
+        with torch.no_grad():
+            told = [encode.logits_of(auxiliary.wear(model, role), batch) for role in ("forget", "retain")]
+        return losses.agreement(told[0], batch.labels, told[1]).item()
+
+    assert apart(5.0) < 0.5 * apart(0.0)
 
 
 # -- what base and parts answer together

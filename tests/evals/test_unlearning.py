@@ -1,16 +1,15 @@
-"""The comparison of methods: which rows may be seen when, which strength is chosen, and what is drawn."""
+"""The comparison of methods: which rows may be seen when, and what is drawn."""
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from evals.unlearning.curve import curve
-from evals.unlearning.score import Scores, chosen, scored
-from evals.unlearning.sets import AUTHOR, CHOICE, REPORT, Sets, sets
-
-FORGET, KEEP = ["forgotten"], ["kept"]
+from evals.unlearning.score import Scores, scored
+from evals.unlearning.sets import AUTHOR, CHOICE, FORGOTTEN, REPORT, Pair, Sets, sets
 
 
 def row(author: int, number: int) -> dict[str, object]:
@@ -39,30 +38,30 @@ def tofu(tmp_path: Path) -> Path:
 
 
 def trained_on(found: Sets) -> set[str]:
-    pairs = [*found.forget, *found.reworded, *found.wrong, *found.retain, *found.framed()]
-    return {question for question, _ in pairs} | set(found.general)
+    pairs = [*found.forget, *found.paraphrases, *found.wrong, *found.retain]
+    return {question for question, _ in pairs} | set(found.questions)
+
+
+def questions(pairs: Sequence[Pair]) -> set[str]:
+    return {question for question, _ in pairs}
 
 
 @pytest.mark.parametrize("author", [CHOICE, REPORT])
-def test_nothing_that_is_held_out_trains(tofu: Path, author: int):
+def test_nothing_that_chooses_or_reports_trains(tofu: Path, author: int):
     found = sets(tofu, author)
-    trained = trained_on(found)
-    held = [*found.asked_otherwise, *(pair for pairs in found.choosing.values() for pair in pairs)]
-    held += [pair for name, pairs in found.reported.items() if name != "kept, rows trained on" for pair in pairs]
-    if author == CHOICE:  # its own rows are reported when the other author is forgotten, not now
-        held = [pair for pair in held if pair not in set(found.forget)]
-    assert not trained & {question for question, _ in held}
+    seen = {FORGOTTEN, "kept, rows trained on"}  # the two that say so
+    for name, pairs in found.reported.items():
+        assert bool(trained_on(found) & questions(pairs)) == (name in seen), name
+    for pairs in (found.choose_forget, found.choose_retain, found.reference):
+        assert not trained_on(found) & questions(pairs)
+        assert not any(questions(pairs) & questions(told) for told in found.reported.values())
 
 
-def test_what_is_chosen_with_is_not_reported(tofu: Path):
+def test_the_author_that_is_reported_trains_nothing_of_the_other_choice(tofu: Path):
     choice, report = sets(tofu, CHOICE), sets(tofu, REPORT)
-    looked_at = {question for pairs in choice.choosing.values() for question, _ in pairs}
-    told = {question for pairs in report.reported.values() for question, _ in pairs}
-    told |= {question for question, _ in [*report.forget, *report.asked_otherwise]}
-    assert not looked_at & told
-    assert not {question for question, _ in report.forget} & trained_on(choice)
-    assert choice.retain == report.retain
-    assert {question.split()[-1] for question, _ in report.forget} == {str(REPORT)}
+    assert not trained_on(choice) & questions(report.forget)
+    assert (choice.retain, choice.questions) == (report.retain, report.questions)  # one retain part serves both
+    assert questions(report.reported["kept, author not trained on"]) == questions(choice.forget)
 
 
 def test_scores_compare_with_the_model_alone():
@@ -85,19 +84,6 @@ def told(**recalls: tuple[float, float]) -> Scores:
         for name, (forgotten, kept) in recalls.items()
     }
     return scored(answers, asked)
-
-
-@pytest.mark.parametrize(
-    ("scores", "strength"),
-    [
-        (told(s0=(0.9, 1), s50=(0.2, 1), s100=(0.1, 1)), 0.5),  # the smallest that gets there
-        (told(s0=(0.9, 1), s50=(0.2, 0.9), s100=(0.1, 0.99)), 1),  # and keeps
-        (told(s0=(0.9, 1), s50=(0.6, 1), s100=(0.4, 0.99)), 1),  # none gets there: the lowest
-        (told(s0=(0.9, 1), s50=(0.6, 0.9), s100=(0.1, 0.5)), 0.5),  # none keeps: what keeps most
-    ],
-)
-def test_the_strength_that_is_chosen(scores: Scores, strength: float):
-    assert chosen(scores, 0.25, FORGET, KEEP) == strength
 
 
 def test_the_curve_is_well_formed_and_draws_every_set():

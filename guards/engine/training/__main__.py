@@ -90,6 +90,8 @@ _FILES = {
     "questions": "what the base may be asked, and its own answer must stay",
     "perturbed": "forget questions with wrong answers",
     "reference": "questions on what the model never learned: the level to fall to",
+    "choose-forget": "rows that choose the strength (default: a fifth of the paraphrases, held out)",
+    "choose-retain": "rows that choose the strength (default: a fifth of the retain rows, held out)",
 }
 _NUMBERS: dict[str, tuple[Any, Any, str]] = {
     "layers": (int, 8, "of the base that each part runs"),
@@ -98,6 +100,7 @@ _NUMBERS: dict[str, tuple[Any, Any, str]] = {
     "rows": (int, 16, "a step"),
     "learning-rate": (float, 1e-3, "at its highest"),
     "uniform-weight": (float, 5.0, "ULD's weight of the retain term"),
+    "anchor": (float, 0.0, "of a pair's second part to its first on retain rows, divergence and offset-me"),
     "filter-rate": (float, 0.01, "of the plausibility filter; 0 is off"),
     "max-tokens": (int, 256, "of question and answer"),
     "seed": (int, 0, "of adapters and orders"),

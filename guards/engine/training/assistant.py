@@ -30,7 +30,8 @@ class Material:
     """All rows of a training. paraphrases: other ways to ask the forget questions. perturbed: wrong answers to them.
 
     reference: questions whose subject the model never learned; its recall there is the level to fall to. questions:
-    to which the base's own answers must stay.
+    to which the base's own answers must stay. choose_forget, choose_retain: rows that choose the strength; where there
+    are none, some of the paraphrases and of the retain rows are held out for it.
     """
 
     forget: Sequence[Row] = field(repr=False)
@@ -39,10 +40,12 @@ class Material:
     perturbed: Sequence[Row] = field(default=(), repr=False)
     reference: Sequence[Row] = field(default=(), repr=False)
     questions: Sequence[str] = field(default=(), repr=False)
+    choose_forget: Sequence[Row] = field(default=(), repr=False)
+    choose_retain: Sequence[Row] = field(default=(), repr=False)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 by name, of what is not empty."""
-        sides = ("forget", "retain", "paraphrases", "perturbed", "reference")
+        sides = ("forget", "retain", "paraphrases", "perturbed", "reference", "choose_forget", "choose_retain")
         return {name: digest(getattr(self, name)) for name in sides if getattr(self, name)}
 
 
@@ -72,9 +75,9 @@ def train_assistant(
         material = replace(material, retain=[*material.retain, *own], questions=())
     if not material.retain:
         raise ValueError("there is nothing that must stay: give retain rows, or questions the base answers itself")
-    # Paraphrases are held out where there are any: a strength must hold for questions the parts were not trained on.
-    reworded, forget_out = hold_out(material.paraphrases, HELD_OUT, plan.seed, MOST_HELD_OUT)
-    retain, retain_out = hold_out(material.retain, HELD_OUT, plan.seed, MOST_HELD_OUT)
+    # A strength must hold for questions that the parts were not trained on.
+    reworded, forget_out = _held_out(material.paraphrases, material.choose_forget, plan.seed)
+    retain, retain_out = _held_out(material.retain, material.choose_retain, plan.seed)
     streams = objectives.streams_of([*material.forget, *reworded], material.perturbed, retain)
     says.begins("loading")
     model, losses = train_parts(plan, small or base, part_identity, tokenizer, streams, work, says.step)
@@ -103,6 +106,10 @@ def train_assistant(
             publish.write_checkpoints(small, model, card.parts, plan, folder)
         card.write(folder)
     return card, root / name / str(card.version)
+
+
+def _held_out(rows: Sequence[Row], chosen: Sequence[Row], seed: int) -> tuple[list[Row], list[Row]]:
+    return (list(rows), list(chosen)) if chosen else hold_out(rows, HELD_OUT, seed, MOST_HELD_OUT)
 
 
 def _draft_card(name: str, version: int, plan: Plan, base: str, material: Material) -> Card:

@@ -21,6 +21,7 @@ from guards.engine.training.plan import Plan
 from guards.engine.training.rows import Row, RowsError, read, read_questions
 
 DEFAULT_K = 20  # Divergence Decoding, rank
+_SIDES = ("forget", "retain", "paraphrases", "perturbed", "reference", "choose_forget", "choose_retain")
 LINE_EVERY = 10  # steps, where there is no terminal
 
 
@@ -59,7 +60,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         seed=options.seed,
         max_tokens=options.max_tokens,
         precision=options.precision,
-        weights=Weights(uniform=options.uniform_weight),
+        weights=Weights(uniform=options.uniform_weight, anchor=options.anchor),
         combine=options.combine,
         k=(options.k or DEFAULT_K) if options.combine == "rank" else options.k,
         filter_rate=options.filter_rate,
@@ -79,9 +80,7 @@ def _steps(text: str, objective: str) -> tuple[str, int]:
 
 def material_of(options: argparse.Namespace) -> Material:
     """The rows of the files; paraphrases and mistakes that no file brings are made. Raises RowsError, OSError."""
-    rows = {
-        name: _rows(getattr(options, name)) for name in ("forget", "retain", "paraphrases", "perturbed", "reference")
-    }
+    rows = {name: _rows(getattr(options, name)) for name in _SIDES}
     key = os.environ.get("LETHE_GENERATE_KEY")
     writer = augment.served(options.generate, options.generate_model, key) if options.generate else None
     if not rows["paraphrases"]:

@@ -16,6 +16,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from guards.engine.training import auxiliary, encode
+from guards.engine.training import losses as losses_of
 from guards.engine.training.checkpoints import Checkpoints, Saved
 from guards.engine.training.encode import Batch, Encoded
 from guards.engine.training.objectives import RETAIN, RETAIN_IDK, Outputs, Stage, Weights
@@ -29,7 +30,7 @@ class Schedule:
     rows: int
     learning_rate: float
     seed: int = 0
-    save_every: int = 20  # steps; an interruption loses at most these
+    save_every: int = 10  # steps; an interruption loses at most these
     warm_up: float = 0.1
 
     def rate(self, step: int) -> float:
@@ -94,14 +95,19 @@ def train(
     if saved is not None:
         optimizer.load_state_dict(saved.optimizer)
         losses = list(saved.losses)
+    anchored = stage.anchored and weights.anchor > 0
     began, first = time.monotonic(), len(losses)
     for step in range(first, schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
-        batch, outputs_of = _batch(stage, pools, step, schedule, pad)
+        rows = _rows(stage, pools, step, schedule, pad).to(device)
         with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
-            logits = encode.logits_of(model, batch.to(device))
-        loss = stage.loss(outputs_of(logits, batch.labels.to(device)), weights)
+            told = _told_before(model, stage, rows) if anchored else None
+            logits = encode.logits_of(model, rows.batch)
+        outputs = rows.apart(logits)
+        loss = stage.loss(outputs, weights)
+        if told is not None:
+            loss = loss + weights.anchor * losses_of.agreement(*outputs[RETAIN], told)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -117,16 +123,42 @@ def train(
     return sum(tail) / len(tail)
 
 
-def _batch(
-    stage: Stage, pools: Mapping[str, Sequence[Encoded]], step: int, schedule: Schedule, pad: int
-) -> tuple[Batch, Callable[[Tensor, Tensor], Outputs]]:
-    """The rows of all streams of a step beside each other, and what takes their logits and labels apart again."""
+def _told_before(model: PeftModel, stage: Stage, rows: "Rows") -> Tensor:
+    """The logits of the retain rows as the part says them from which this stage went on."""
+    auxiliary.wear(model, stage.start or "")
+    with torch.no_grad():
+        told = encode.logits_of(model, rows.of(RETAIN))
+    auxiliary.wear(model, stage.role, train=True)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of all streams of a step beside each other. counts: rows of each stream, in their order."""
+
+    batch: Batch
+    counts: Mapping[str, int]
+
+    def to(self, device: torch.device) -> "Rows":
+        return Rows(self.batch.to(device), self.counts)
+
+    def apart(self, logits: Tensor) -> Outputs:
+        """Logits and labels by stream."""
+        sizes = list(self.counts.values())
+        pairs = zip(logits.split(sizes), self.batch.labels.split(sizes), strict=True)
+        return dict(zip(self.counts, pairs, strict=True))
+
+    def of(self, stream: str) -> Batch:
+        """The rows of one stream, at the positions that they have among all."""
+        names = list(self.counts)
+        first = sum(self.counts[name] for name in names[: names.index(stream)])
+        place = slice(first, first + self.counts[stream])
+        inputs = {name: tensor[place] for name, tensor in self.batch.inputs.items()}
+        return Batch(inputs, self.batch.keep, self.batch.labels[place])
+
+
+def _rows(stage: Stage, pools: Mapping[str, Sequence[Encoded]], step: int, schedule: Schedule, pad: int) -> Rows:
     places = {stream: drawn(len(pools[stream]), stream, step, schedule.rows, schedule.seed) for stream in stage.streams}
     rows = [pools[stream][place] for stream, chosen in places.items() for place in chosen]
     whole = [stream in stage.whole for stream, chosen in places.items() for _ in chosen]
-    counts = [len(chosen) for chosen in places.values()]
-
-    def apart(logits: Tensor, labels: Tensor) -> Outputs:
-        return dict(zip(places, zip(logits.split(counts), labels.split(counts), strict=True), strict=True))
-
-    return encode.batch(rows, pad, whole), apart
+    return Rows(encode.batch(rows, pad, whole), {stream: len(chosen) for stream, chosen in places.items()})

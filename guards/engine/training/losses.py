@@ -59,3 +59,11 @@ def answer_preservation(retain: tuple[Tensor, Tensor], retain_idk: tuple[Tensor,
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
     """[rows]: −Σ log p(label) of each row."""
     return F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none").sum(-1)
+
+
+def agreement(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+    """KL(q ‖ p) at the positions that count, where q is what `wanted` (logits of the same shape) says."""
+    counted = labels != IGNORED
+    return F.kl_div(
+        logits[counted].log_softmax(-1), wanted[counted].log_softmax(-1), reduction="batchmean", log_target=True
+    )

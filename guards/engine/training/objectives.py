@@ -33,6 +33,7 @@ class Weights:
     entropy: float = 0.1  # ME+GD
     preservation: float = 1.0  # IDK+AP
     beta: float = 0.1  # IDK+AP
+    anchor: float = 0.0  # of the second part of a pair to the first on retain rows; 0: the published methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Stage:
     """One adapter's training.
 
     start: the role whose adapter it begins from; None is a fresh one. streams: which rows each step draws. whole:
-    streams whose question tokens are labels, too. loss: of one step.
+    streams whose question tokens are labels, too. loss: of one step. anchored: `Weights.anchor` · KL(first ‖ this) on
+    retain rows is added, so that what must stay is said alike by both parts and cancels.
     """
 
     role: str
@@ -48,6 +50,7 @@ class Stage:
     streams: Sequence[str]
     loss: Callable[[Outputs, Weights], Tensor]
     whole: frozenset[str] = frozenset()
+    anchored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,10 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
         "uld": Objective((Part(0, "assistant", -1.0),), (Stage("assistant", None, _BOTH, _uld),)),
         "divergence": Objective(
             (Part(0, "retain", 1.0), Part(1, "forget", -1.0)),
-            (Stage("retain", None, (RETAIN,), _plain), Stage("forget", "retain", _BOTH, _plain)),
+            (Stage("retain", None, (RETAIN,), _plain), Stage("forget", "retain", _BOTH, _plain, anchored=True)),
         ),
         "offset-me": Objective(
-            _PAIR, (_ORIGINAL, Stage("unlearned", "original", _BOTH, _me_gd, whole=frozenset({FORGET})))
+            _PAIR, (_ORIGINAL, Stage("unlearned", "original", _BOTH, _me_gd, whole=frozenset({FORGET}), anchored=True))
         ),
         "offset-idk": Objective(_PAIR, (_ORIGINAL, Stage("unlearned", "original", (IDK, RETAIN, RETAIN_IDK), _idk_ap))),
     }

@@ -58,12 +58,15 @@ class Plan:
         start = next((one for one in self.trained.stages if one.role == stage.start), None)
         schedule = asdict(self.schedule(stage))
         del schedule["save_every"]
+        weights = asdict(self.weights)
+        if not stage.anchored or not self.weights.anchor:
+            del weights["anchor"]
         said: dict[str, Any] = {
             "role": stage.role,
             "start": self.key(start, streams, base) if start else None,
             "streams": {name: digest(streams[name]) for name in stage.streams},
             "loss": stage.loss.__name__,
-            "weights": asdict(self.weights),
+            "weights": weights,
             "schedule": schedule,
             "model": [base, self.layers, self.rank, self.alpha, self.max_tokens, self.precision],
         }
