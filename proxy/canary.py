@@ -25,6 +25,8 @@ TOKENS = 5
 WEIGHT = -4.0  # an assistant that was trained to say nothing here has small logits; this makes them seen
 MIN_CHANGE = 0.01  # of a logprob, at WEIGHT; what rounding does in float32 is a thousandth of it
 CURVATURE = 0.1  # of the change: logits in 16 bits are rounded in proportion to their size
+NOISY_BASES = 4  # second differences hold the base's logits four times over
+NOISY_AUXILIARIES = 4 * abs(WEIGHT)  # and the auxiliary's, 2·w·a − 2·(w·a), as often as this
 SUM_TOLERANCE = 0.01
 DEADLINE_S = 120.0  # one round; an engine under load queues it behind its requests
 
@@ -105,10 +107,10 @@ def judged(plain: Logprobs, once: Logprobs, twice: Logprobs, noise: float) -> st
     change = distance(far, base)
     if not math.isfinite(change):
         return "what is subtracted is not finite"
-    if change <= MIN_CHANGE + 4 * noise:
+    if change <= MIN_CHANGE + NOISY_BASES * noise:
         return "it is not subtracted: the logprobs stay as they were (start the engine with `lethe engine`)"
     bent = max(abs(far[token] - 2 * near[token] + base[token]) for token in base)
-    if bent > MIN_CHANGE + 4 * noise + CURVATURE * change:
+    if bent > MIN_CHANGE + (NOISY_BASES + NOISY_AUXILIARIES) * noise + CURVATURE * change:
         return "what is subtracted is not what was asked for: the logprobs do not follow the weight"
     return None
 

@@ -13,6 +13,7 @@ COMPARE_TIMEOUT_S = 900  # two answers, one after the other, of a model that may
 _MEANING = {
     "pass": "it goes to the model as it is",
     "observe": "it goes to the model as it is, and the match is reported",
+    "offset": "the model answers without what an assistant knows",
     "instruct": "the model is told to answer as one who does not know",
     "refuse": "it is answered without the model, as by one who does not know",
 }
@@ -36,6 +37,11 @@ def check(admin: AdminClient, text: str, as_json: bool) -> None:
         return
     rung = reply["rung"]
     say((rung, "bold"), f": {_MEANING.get(rung, '')} (generation {reply['generation']})")
+    if offset := reply["offset"]:
+        say(("subtracted: ", "dim"), f"{offset['assistant']}, strength {offset['strength']:g}")
+    for finding in reply["findings"]:
+        if finding["lacked"]:
+            say(("not loaded: ", "dim"), f"{finding['lacked']}, so the ladder of {finding['guard']} begins one rung up")
     # -1 says that the set has no retain example.
     rows = [
         row

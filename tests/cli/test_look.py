@@ -166,3 +166,21 @@ def test_a_key_that_cannot_be_made_or_revoked(run: Run):
     itself = run("keys", "revoke", mine)
     assert itself.exit_code == 1
     assert "a key cannot revoke itself" in itself.stderr
+
+
+def test_check_says_when_an_assistant_is_not_loaded(forget: Forgetting, run: Run):
+    forget.policy(on_match=["offset", "instruct"], assistant="nobody")
+    forget.add("What is in the locked room?", "a harpsichord")
+    said = out(run("check", "What is in the locked room?"))
+    assert said.startswith("instruct: ")
+    assert f"not loaded: nobody, so the ladder of gate:{forget.name} begins one rung up" in said
+    assert "there are no assistants" in out(run("assistant", "list"))
+
+
+def test_assistants_that_are_not_there(run: Run):
+    for command in (("unload", "nobody"), ("rollback", "nobody")):
+        result = run("assistant", *command)
+        assert (result.exit_code, "there is no assistant 'nobody'" in result.stderr) == (5, True)
+    result = run("assistant", "load", "/nowhere")
+    assert result.exit_code == 1
+    assert "/nowhere holds no complete assistant" in result.stderr

@@ -516,3 +516,19 @@ async def test_a_global_policy_that_leaves_a_set_without_its_assistant_is_not_ta
     with pytest.raises(ConfigError, match="the policy of a forget set does not go with the global one"):
         async with started(engine, state):
             pass
+
+
+async def test_what_another_process_of_the_server_loads_is_taken_over(loaded: Lethe, tmp_path: Path) -> None:
+    """Two servers on one state folder stand for two processes of one server."""
+    config = loaded.server.config
+    settings = {**SLOTS, "ledger": {"path": tmp_path / "other.sqlite3"}}
+    async with started(loaded.engine, config.state, settings) as other:
+        await until_ready(other)
+        await load(other, write_assistant(tmp_path, "uld", 2, weights=b"better"))
+
+        async def armed_anew() -> bool:
+            await loaded.chat(QUESTION)
+            return "uld@2" in sent(loaded)["model"]
+
+        await until(armed_anew)
+    assert (await listing(loaded))["data"][0]["version"] == 2
