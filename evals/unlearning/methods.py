@@ -36,11 +36,11 @@ class Method:
 
 _COMMON = ("--layers", "8", "--rank", "16", "--rows", "16", "--max-tokens", "160", "--precision", "bfloat16")
 _ULD = (*_COMMON, "--steps", "240", "--learning-rate", "2e-3")
-_PAIR = (*_COMMON, "--steps", "retain=220", "--steps", "forget=80")
+_PAIR = (*_COMMON, "--steps", "retain=220", "--steps", "forget=80", "--anchor", "2")
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "Divergence, linear": Method("divergence", _PAIR, "linear", 0.0005, (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)),
-        "Divergence, rank": Method("divergence", _PAIR, "rank", 0.0, (1.0, 2.0, 3.0, 5.0, 10.0), k=2),
+        "Divergence, linear": Method("divergence", _PAIR, "linear", 0.0005, (0.5, 0.75, 1.0, 1.5, 2.0)),
+        "Divergence, rank": Method("divergence", _PAIR, "rank", 0.0, (0.2, 0.5, 1.0, 2.0, 5.0), k=10),
         "ULD": Method("uld", _ULD, "linear", 0.0005, (0.25, 0.5, 0.75, 1.0, 1.5), perturbed=True),
     }
 )

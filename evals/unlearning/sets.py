@@ -65,9 +65,9 @@ def sets(tofu: Path, author: int) -> Sets:
         wrong=[(row[QUESTION], text) for row in mine for text in row["perturbed_answer"][:2]],
         retain=[*other[::2], *jaime[::2], *chukwu[::2], *evelyn[::2], *_pairs(strangers[::10])],
         questions=[question for question, _ in real[:60]],
-        choose_forget=_framed(forget, FORMS[2:3]),
-        choose_retain=[*jaime[1::2], *real[60:70]],
-        reference=_pairs(known[102::5]),
+        choose_forget=_framed(forget[::2], FORMS[2:3]),
+        choose_retain=[*jaime[1::2], *real[60:65]],
+        reference=_pairs(known[102::10]),
         reported={
             FORGOTTEN: forget,
             OTHERWISE: [(row["paraphrased_question"], row[ANSWER]) for row in mine],

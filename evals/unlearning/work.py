@@ -11,7 +11,7 @@ from typing import Any
 from evals.unlearning.methods import Method
 from evals.unlearning.sets import Pair, Sets
 
-TOKENS = 64  # of an answer; the taught ones have 36 on average and 62 at most
+TOKENS = 56  # of an answer; the taught ones have 36 on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Workshop:
     def trained(self, name: str, method: Method, sets: Sets) -> tuple[Path, dict[str, Any]]:
         """An assistant of these rows and settings, folder and card; trained now where there is none."""
         command: list[object] = [self.python, "-m", "guards.engine.training", "--name", name, "--base", self.base]
-        command += ["--out", self.folder / "assistants", "--work", self.folder / "stages", "--threads", self.threads]
+        command += ["--out", self.folder / "assistants", "--work", self.folder / "stages"]
         command += [*method.arguments, *self._rows(name, method, sets), "--json"]
         made = self.folder / f"{name}.json"
         asked = json.dumps([*map(str, command)])
         if made.is_file() and (known := json.loads(made.read_text("utf-8")))["asked"] == asked:
             return Path(known["folder"]), known["card"]
-        done = json.loads(self._run(command))
+        done = json.loads(self._run([*command, "--threads", self.threads]))
         made.write_text(json.dumps({"asked": asked, **done}, indent=1), encoding="utf-8")
         return Path(done["folder"]), done["card"]
 

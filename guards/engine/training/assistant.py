@@ -22,7 +22,7 @@ from guards.engine.training.train import device, train_parts
 
 HELD_OUT = 0.2
 MOST_HELD_OUT = 20  # rows a side: a sweep generates an answer to each at every strength
-ANSWER_TOKENS = 64  # of an answer while strengths are swept
+ANSWER_TOKENS = 48  # of an answer while strengths are swept
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def sweep(
 ) -> list[Swept]:
     """Scores at each (strength, arming), in the order given; answers of one strength are drafts for the next."""
     found = []
-    drafts: dict[str, list[list[int]] | None] = {"forget": None, "retain": None}
+    drafts = {"forget": [row.answer for row in forget], "retain": [row.answer for row in retain]}
     for strength, arming in armings:
         scores = {}
         for side, rows in (("forget", forget), ("retain", retain)):

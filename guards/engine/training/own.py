@@ -15,7 +15,7 @@ from guards.engine.training.encode import prompt_ids
 from guards.engine.training.rows import Row
 from guards.engine.training.train import device
 
-TOKENS = 64  # of an answer; longer ones are left open, and so teach no end
+TOKENS = 48  # of an answer; longer ones are left open, and so teach no end
 
 
 def own_answers(base: Path, identity: str, tokenizer: Any, questions: Sequence[str], work: Path) -> list[Row]:
