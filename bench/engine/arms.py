@@ -1,6 +1,7 @@
 """The engines of the bench, one process each, and what is timed of them."""
 
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -63,6 +64,7 @@ class Engine:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=os.environ | {"GOMP_SPINCOUNT": "2000"},  # as `lethe engine`; read when libgomp is loaded
         )
         environment = engine_environment(setting.runner) | dict(setting.environment)
         options = {**setting.options, **options}
