@@ -45,7 +45,7 @@ class Scores:
 
 async def scores_of(server: Server, exchange: Exchange, relay: Relay, answers: Sequence[str]) -> list[Scores]:
     """Scores of each answer to a request that has its plan. Raises RequestError."""
-    engine = _Forcing(server.upstream, exchange.model)
+    engine = Forcing(server.upstream, exchange.model)
     tokens = await asyncio.gather(*(engine.tokens({"prompt": text, "add_special_tokens": False}) for text in answers))
     if any(len(found) > MAX_TOKENS for found in tokens):
         raise BadRequest(f"an answer is longer than {MAX_TOKENS} tokens", param="answers")
@@ -78,7 +78,7 @@ def _never(tokens: Sequence[int]) -> Scores:
     return Scores((None,) * len(tokens), (None,) * len(tokens))
 
 
-class _Forcing:
+class Forcing:
     """Asks the engine for the probabilities of given tokens."""
 
     def __init__(self, upstream: UpstreamClient, model: str) -> None:
@@ -99,13 +99,14 @@ class _Forcing:
             return Scores((), ())
         if ours.get(ARMING):
             found = await asyncio.gather(
-                *(self._one(ours, prompt + answer[:place], token) for place, token in enumerate(answer))
+                *(self.alone(ours, prompt + answer[:place], token) for place, token in enumerate(answer))
             )
         else:
-            found = await self._all(ours, prompt, answer)
+            found = await self.at_once(ours, prompt, answer)
         return Scores(tuple(logprob for logprob, _ in found), tuple(rank for _, rank in found))
 
-    async def _all(self, ours: Json, prompt: list[int], answer: list[int]) -> list[tuple[float, int | None]]:
+    async def at_once(self, ours: Json, prompt: list[int], answer: list[int]) -> list[tuple[float, int | None]]:
+        """Log-probability and rank of each token of the answer, as part of a prompt."""
         reply = await self._call(
             COMPLETIONS, {**ours, "prompt": prompt + answer, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
         )
@@ -116,7 +117,7 @@ class _Forcing:
         except (LookupError, TypeError, ValueError):
             raise UpstreamFailed("the engine gave no probabilities of the prompt") from None
 
-    async def _one(self, ours: Json, prompt: list[int], token: int) -> tuple[float, int | None]:
+    async def alone(self, ours: Json, prompt: list[int], token: int) -> tuple[float, int | None]:
         """The token's log-probability as the next one; its rank is known where it is the first."""
         reply = await self._call(
             COMPLETIONS,

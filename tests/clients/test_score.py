@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
+from proxy.config import Upstream
+from proxy.metrics import Metrics
+from proxy.score import Forcing
+from proxy.upstream import UpstreamClient
 from tests.clients.asking import CAPITAL, SHORT, chat
 from tests.clients.system import Forgetting, System, json_of
+from tests.conftest import RealEngine
 
 pytestmark = pytest.mark.engine
 
@@ -46,3 +51,19 @@ def test_what_is_not_near_is_scored_as_in_the_raw_arm(system: System, forget: Fo
     raw, guarded = (score(system, arm, RIGHT)["answers"][0] for arm in ("raw", "guarded"))
     assert raw["ranks"] == guarded["ranks"]
     assert raw["logprobs"] == pytest.approx(guarded["logprobs"], abs=1e-3)
+
+
+async def test_a_token_by_itself_has_the_probability_that_it_has_in_the_prompt(real_engine: RealEngine) -> None:
+    """Armed requests are scored the one way, all others the other."""
+    upstream = UpstreamClient(Upstream(url=real_engine.base_url), Metrics())
+    try:
+        engine = Forcing(upstream, real_engine.model)
+        prompt = await engine.tokens({"prompt": "The capital of France is"})
+        answer = await engine.tokens({"prompt": " Rome, not Paris", "add_special_tokens": False})
+        ours = {"model": real_engine.model}
+        together = await engine.at_once(ours, prompt, answer)
+        alone = [await engine.alone(ours, prompt + answer[:i], token) for i, token in enumerate(answer)]
+    finally:
+        await upstream.close()
+    assert [logprob for logprob, _ in alone] == pytest.approx([logprob for logprob, _ in together], abs=1e-3)
+    assert [rank == 1 for _, rank in alone] == [rank == 1 for _, rank in together]
