@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -74,6 +75,11 @@ def test_adapter_tensors_are_named_by_auxiliary():
     assert adapter_tensor_name(name, 1) == "base_model.model.aux.1.model.layers.0.self_attn.q_proj.lora_A.weight"
     with pytest.raises(ContractError):
         adapter_tensor_name("model.layers.0", 0)
+
+
+def test_the_installed_project_makes_itself_known_to_vllm():
+    found = {entry.value for entry in entry_points(group="vllm.general_plugins") if entry.name == "lethe"}
+    assert found == {"guards.engine.plugin:register"}
 
 
 def test_the_proxy_can_import_the_contract_without_torch():
