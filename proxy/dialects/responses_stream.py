@@ -212,8 +212,8 @@ class ResponseStream:
             raise BrokenStream("an event of the engine has an unknown shape")
         event.changed |= _only(payload, *_PLACE, field, "name", "logprobs")
         event.changed |= _unspell(payload)
-        part: int = payload.get("content_index", payload.get("summary_index", 0))
-        channel: Channel = (payload["output_index"], part, stem)
+        part = payload.get("content_index", payload.get("summary_index"))
+        channel: Channel = (payload["output_index"], part or 0, stem)
         if channel in self._ended or channel[:1] in self._ended:
             raise BrokenStream("a text of the engine's answer comes out of turn")
         if isinstance(payload.get("name"), str):
