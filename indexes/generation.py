@@ -17,6 +17,7 @@ import numpy as np
 
 from indexes.calibration import DEFAULT_WEIGHTS, NO_DETAILS, Terms, Weights, terms_of
 from indexes.entries import Entry, ForgetSet, State, Storage
+from indexes.growing import GrowingVectors
 from indexes.matches import Match, Via
 from indexes.names.details import packed
 from indexes.names.found import marks_of
@@ -27,7 +28,7 @@ from indexes.scan import Scan, sharper
 from indexes.sealed import NO_KEY, Sealed, SealedPhraseTable, SealError, SealingKeys, hidden_words
 from indexes.told import cues as cues  # noqa: PLC0414 - part of what an index offers
 from indexes.told import told_by
-from indexes.vectors import GrowingVectors, Vectors, VectorView
+from indexes.vectors import Vectors, VectorView
 from indexes.words import words_of
 
 NEIGHBOURS = 16
@@ -132,8 +133,7 @@ class Generation:
         rough = scan.rough
         coarse = np.array([i for i, window in enumerate(rough.windows) if window.coarse], np.intp)
         queries = np.concatenate([scan.vectors, rough.vectors[coarse]])
-        scores, rows = self._view.search(queries, NEIGHBOURS)
-        near = np.unique(rows[(scores >= threshold - COARSE_LOSS) & (rows >= 0)])
+        near = self._view.near(queries, threshold - COARSE_LOSS)
         texts = np.concatenate([self._view.rows(near), *(kept.vectors for kept in self._retain.values())])
         return sharper(scan, scan.vectors @ texts.T, rough.vectors @ texts.T, threshold - ROUGH_LOSS)
 

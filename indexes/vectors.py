@@ -1,12 +1,13 @@
-"""Exact nearest neighbours by inner product, over rows that are only ever added.
+"""Nearest neighbours by inner product, over rows that are only ever added.
 
-Two implementations of one contract, run by the same tests: `ExactRows` in numpy is the reference and serves the recent
-tail; `FaissRows` serves the bulk. Rows are unit vectors, so the inner product is the cosine similarity.
+Two implementations of one contract: `ExactRows` in numpy is the reference and serves what is recent; large numbers of
+rows are put together in the background into a `Segment`, which is smaller and is searched by parts. Rows are unit
+vectors, so the inner product is the cosine similarity.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -28,6 +29,10 @@ class VectorRows(Protocol):
         """
         ...
 
+    def near(self, queries: Vectors, level: float) -> Rows:
+        """The rows whose similarity to any of the queries is `level` or more; of very many, the nearest."""
+        ...
+
     def vectors(self) -> Vectors:
         """All rows, [n, dimensions]."""
         ...
@@ -37,7 +42,8 @@ class VectorRows(Protocol):
         ...
 
 
-def _empty(queries: int, k: int) -> tuple[Vectors, Rows]:
+def no_rows(queries: int, k: int) -> tuple[Vectors, Rows]:
+    """The answer of `search` before anything was found."""
     return np.full((queries, k), -1, np.float32), np.full((queries, k), -1, np.int64)
 
 
@@ -56,8 +62,11 @@ class ExactRows:
     def rows(self, numbers: Rows) -> Vectors:
         return self._rows[numbers]
 
+    def near(self, queries: Vectors, level: float) -> Rows:
+        return np.flatnonzero((self._rows @ queries.T).max(axis=1, initial=-1) >= level)
+
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
-        scores, found = _empty(len(queries), k)
+        scores, found = no_rows(len(queries), k)
         k = min(k, len(self))
         if k and len(queries):
             similarity = queries @ self._rows.T
@@ -71,101 +80,62 @@ class ExactRows:
         return scores, found
 
 
-class FaissRows:
-    """Rows in a FAISS flat inner-product index; immutable once built."""
-
-    def __init__(self, rows: Vectors) -> None:
-        self._index = faiss.IndexFlatIP(rows.shape[1])
-        self._index.add(np.ascontiguousarray(rows, np.float32))
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
-
-    def vectors(self) -> Vectors:
-        rows: Vectors = self._index.reconstruct_n(0, len(self))
-        return rows
-
-    def rows(self, numbers: Rows) -> Vectors:
-        found: Vectors = self._index.reconstruct_batch(numbers)
-        return found
-
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
-        scores, found = _empty(len(queries), k)
-        k = min(k, len(self))
-        if k and len(queries):
-            # Requests are searched side by side already. FAISS's own threads wait for each other by spinning: measured
-            # on busy cores, 12 ms for what one thread does in 0.05 ms. The setting belongs to the calling thread.
-            faiss.omp_set_num_threads(1)
-            scores[:, :k], found[:, :k] = self._index.search(np.ascontiguousarray(queries, np.float32), k)
-        return scores, found
-
-
-class GrowingVectors:
-    """Append-only vectors: an immutable FAISS bulk and an exact tail that readers see up to the row they know.
-
-    One writer. A reader takes `view()` once and searches that: rows added later do not appear in it.
-    """
-
-    def __init__(self, dimensions: int, bulk_at: int = 4096) -> None:
-        self.dimensions = dimensions
-        self._bulk_at = bulk_at
-        self._bulk: VectorRows = ExactRows(np.empty((0, dimensions), np.float32))
-        self._tail: Vectors = np.empty((64, dimensions), np.float32)
-        self._used = 0
-
-    def __len__(self) -> int:
-        return len(self._bulk) + self._used
-
-    def add(self, rows: Vectors) -> None:
-        """Appends rows, [n, dimensions]."""
-        if not len(rows):  # of whatever width: an entry may have names only
-            return
-        if self._used + len(rows) > self._bulk_at:
-            self._bulk = FaissRows(np.concatenate([self._bulk.vectors(), self._tail[: self._used], rows]))
-            self._tail, self._used = np.empty_like(self._tail), 0
-            return
-        if self._used + len(rows) > len(self._tail):
-            # Readers keep the array they hold; only the writer moves to the larger one.
-            grown = np.empty((max(2 * len(self._tail), self._used + len(rows)), self.dimensions), np.float32)
-            grown[: self._used] = self._tail[: self._used]
-            self._tail = grown
-        self._tail[self._used : self._used + len(rows)] = rows
-        self._used += len(rows)
-
-    def view(self) -> "VectorView":
-        """What a reader sees now."""
-        return VectorView(self._bulk, ExactRows(self._tail[: self._used]))
-
-
 class VectorView:
-    """The rows known at one moment. Implements `search` as `VectorRows` does."""
+    """The rows known at one moment. Implements `VectorRows`."""
 
-    def __init__(self, bulk: VectorRows, tail: ExactRows) -> None:
-        self._bulk = bulk
+    def __init__(self, blocks: tuple[VectorRows, ...], tail: ExactRows) -> None:
         self._tail = tail
+        self._held = _Held.of(blocks, tail)
+
+    def renew(self, before: tuple[VectorRows, ...], after: tuple[VectorRows, ...]) -> None:
+        """Takes other blocks that hold the same rows, so that the first ones may go."""
+        blocks = self._held.blocks
+        if blocks[: len(before)] == before:
+            self._held = _Held.of((*after, *blocks[len(before) :]), self._tail)  # readers see the one or the other
 
     def __len__(self) -> int:
-        return len(self._bulk) + len(self._tail)
+        return self._held.count
 
     def vectors(self) -> Vectors:
-        return np.concatenate([self._bulk.vectors(), self._tail.vectors()])
+        return np.concatenate([part.vectors() for _, part in self._held.parts])
 
     def rows(self, numbers: Rows) -> Vectors:
-        bulk = numbers < len(self._bulk)
+        parts = self._held.parts
+        of_part = np.searchsorted([start for start, _ in parts], numbers, side="right") - 1
         found = np.empty((len(numbers), self._tail.vectors().shape[1]), np.float32)
-        found[bulk] = self._bulk.rows(numbers[bulk])
-        found[~bulk] = self._tail.rows(numbers[~bulk] - len(self._bulk))
+        for place, (start, part) in enumerate(parts):
+            here = of_part == place
+            found[here] = part.rows(numbers[here] - start)
         return found
 
+    def near(self, queries: Vectors, level: float) -> Rows:
+        return np.concatenate([part.near(queries, level) + start for start, part in self._held.parts])
+
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
-        if not len(self._bulk):
-            return self._tail.search(queries, k)
-        bulk_scores, bulk_rows = self._bulk.search(queries, k)
-        if not len(self._tail):
-            return bulk_scores, bulk_rows
-        tail_scores, tail_rows = self._tail.search(queries, k)
-        tail_rows = np.where(tail_rows >= 0, tail_rows + len(self._bulk), -1)
-        scores = np.concatenate([bulk_scores, tail_scores], axis=1)
-        rows = np.concatenate([bulk_rows, tail_rows], axis=1)
+        parts = self._held.parts
+        found = [(start, part.search(queries, k)) for start, part in parts]
+        if len(found) == 1:
+            return found[0][1]
+        scores = np.concatenate([scores for _, (scores, _) in found], axis=1)
+        rows = np.concatenate([np.where(rows >= 0, rows + start, -1) for start, (_, rows) in found], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The parts of a view, each with the number of its first row; there is always one."""
+
+    blocks: tuple[VectorRows, ...]
+    parts: tuple[tuple[int, VectorRows], ...]
+    count: int
+
+    @classmethod
+    def of(cls, blocks: tuple[VectorRows, ...], tail: ExactRows) -> "_Held":
+        parts: list[tuple[int, VectorRows]] = []
+        count = 0
+        for part in (*blocks, tail):
+            if len(part):
+                parts.append((count, part))
+                count += len(part)
+        return cls(blocks, tuple(parts) or ((0, tail),), count)

@@ -33,6 +33,7 @@ SCORED = 4000  # characters of a segment by which it is judged whether it is lan
 MIN_CODE = 12  # characters of base64 or hexadecimal from which it is decoded
 MIN_SPACED = 5  # single letters in a row from which they are read as spaced out
 MIN_TURNED = 8  # letters of a segment from which it is judged
+CLEAR = 0.8  # likeness to language from which a text is not taken for another turned round; none of 800 turned had 0.7
 CLEARER = 0.15  # how much more like language rot13 or reversed text must be than what stands there
 
 
@@ -272,12 +273,15 @@ def _likely(text: str) -> float:
 
 def _turned(text: str) -> str:
     """Written backwards as a whole, or with each segment turned in the way that makes it most like language."""
-    whole = max((text[::-1], _words_back(text)), key=_clarity)
-    if _clarity(whole) > _likely(text) + CLEARER:
-        return whole
+    if _likely(text) < CLEAR:
+        whole = max((text[::-1], _words_back(text)), key=_clarity)
+        if _clarity(whole) > _likely(text) + CLEARER:
+            return whole
     parts, done = [], 0
     for start, end in _segments(text):
         segment = text[start:end]
+        if _likely(segment) >= CLEAR:
+            continue
         ways = [segment[::-1], _words_back(segment), codecs.encode(segment, "rot13")]
         best = max(ways, key=_clarity)
         if _likely(best) > _likely(segment) + CLEARER:

@@ -16,7 +16,7 @@ SHORT_WORDS = 12  # up to here the text is one question: windows would only repe
 WHOLE_WORDS = 64  # beyond, the mean of a whole text says nothing about any part of it
 DENSE_WORDS = 256  # beyond, one size of window and a wide step: cost per word stays bounded
 DENSE_SIZES, DENSE_STEP = (10, 16, 24), 4
-COARSE_SIZE, COARSE_STEP = 16, 8
+COARSE_SIZE, COARSE_STEP = 24, 12
 WIDE_SIZE, WIDE_STEP = 24, 12
 LONG_WORD = 40  # characters; a longer run without spaces is no word
 

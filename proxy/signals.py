@@ -78,9 +78,9 @@ class SignalMeter:
     def _scan(self, texts: tuple[str, ...]) -> Scans:
         found = {text: self._seen.get(text) for text in texts}
         new = [text for text, scan in found.items() if scan is None]
-        for text, scan in zip(new, self._reader.read(new) if new else (), strict=True):
-            self._seen.put(text, scan)
-            found[text] = scan
+        for text, made in zip(new, self._reader.read(new) if new else (), strict=True):
+            self._seen.put(text, made)
+            found[text] = made
         return tuple(scan for text in texts if (scan := found[text]) is not None)
 
     def _compare(self, texts: tuple[str, ...], scans: Scans, generation: Generation, threshold: float) -> Measured:

@@ -20,10 +20,10 @@ from indexes import generation as generation_module
 from indexes.calibration import SIMILARITY_ONLY
 from indexes.entries import Entry, ForgetSet, Kind, State
 from indexes.generation import FLOOR, NEIGHBOURS, ROUNDING, ForgetIndex, Generation, cues
+from indexes.growing import GrowingVectors
 from indexes.matches import Match, Via
 from indexes.phrases import PhraseWalk, pieces
 from indexes.scan import Scan, scan_of
-from indexes.vectors import GrowingVectors
 from indexes.windows import windows_of
 from indexes.words import words_of
 from tests.fakes.embedder import BagEmbedder

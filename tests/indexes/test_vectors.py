@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexes.vectors import ExactRows, FaissRows, GrowingVectors, VectorRows, Vectors
+from indexes.growing import GrowingVectors
+from indexes.vectors import ExactRows, VectorRows, Vectors
 
 DIMENSIONS = 8
 
@@ -31,7 +32,6 @@ def grown(bulk_at: int, step: int) -> Callable[[Vectors], VectorRows]:
 
 IMPLEMENTATIONS = {
     "exact": ExactRows,
-    "faiss": FaissRows,
     "tail only": grown(4096, 3),
     "bulk only": grown(0, 1000),
     "bulk and tail": grown(16, 5),

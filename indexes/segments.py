@@ -1,0 +1,169 @@
+"""Segments: many rows that never change, small in memory and searched by parts. The only module that knows FAISS.
+
+A search has two steps. Rows are sorted into *lists* by the nearest of some centres; of the lists nearest to a query all
+rows are compared as codes of 4 bits for 4 numbers (48 bytes a row, compared in the processor's registers), and of the
+best ones the rows themselves, kept in half precision, give the similarity. So what is reported is exact to 1e-3, and
+what can be missed is a row whose list or code looked far away: measured in `bench.index`.
+
+A segment in a file is mapped, not read: processes share its rows, and the system may drop them from memory.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from io import BufferedWriter
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from indexes.vectors import Rows, Vectors, no_rows
+
+LISTS_PER_ROOT = 1.0  # lists, as a multiple of the square root of the number of rows
+SAMPLED = 50  # rows for each list from which the centres are learnt
+ROUNDS = 8  # of learning them
+PROBED = 32  # lists that a query is compared with
+WEIGHED = 128  # rows compared exactly at least
+CODE_NUMBERS = 4  # numbers of a vector that share a code of 4 bits
+FEWEST = 16  # rows from which a code of 4 bits can be learnt
+CHUNK = 4096  # rows converted at a time
+
+MAGIC = b"lethe-segment-1\n"
+PAGE = 4096  # bytes: rows start at a page, so that they can be mapped
+
+Half = npt.NDArray[np.float16]
+Taken = Callable[[Rows], Vectors]
+
+
+class SegmentError(Exception):
+    """A segment's file is damaged or of another kind; make it anew from the ledger."""
+
+
+class Segment:
+    """Implements `VectorRows` for rows that do not change."""
+
+    def __init__(self, rows: Half, index: Any) -> None:
+        self._rows = rows
+        self._index = index
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Taken, int]], count: int, dimensions: int) -> "Segment":
+        """A segment of `count` rows, FEWEST or more. Of each part it is said how to take rows, and how many it has."""
+        rows = np.empty((count, dimensions), np.float16)
+        used = 0
+        for taken, size in parts:
+            for first in range(0, size, CHUNK):
+                numbers = np.arange(first, min(first + CHUNK, size))
+                rows[used : used + len(numbers)] = taken(numbers)
+                used += len(numbers)
+        return cls(rows, _index_of(rows))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def vectors(self) -> Vectors:
+        return self._rows.astype(np.float32)
+
+    def rows(self, numbers: Rows) -> Vectors:
+        return self._rows[numbers].astype(np.float32)
+
+    def near(self, queries: Vectors, level: float) -> Rows:
+        scores, found = self.search(queries, WEIGHED)
+        return np.unique(found[(found >= 0) & (scores >= level)])
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
+        scores, found = no_rows(len(queries), k)
+        if not len(queries):
+            return scores, found
+        # Requests are searched side by side already. FAISS's own threads wait for each other by spinning: measured on
+        # busy cores, 12 ms for what one thread does in 0.05 ms. The setting belongs to the calling thread.
+        faiss.omp_set_num_threads(1)
+        _, candidates = self._index.search(np.ascontiguousarray(queries, np.float32), max(WEIGHED, 4 * k))
+        for place, (query, numbers) in enumerate(zip(queries, candidates, strict=True)):
+            rows = np.sort(numbers[numbers >= 0])  # in the order in which they lie in the file
+            similarity = self._rows[rows].astype(np.float32) @ query
+            best = np.argsort(-similarity, kind="stable")[:k]
+            scores[place, : len(best)], found[place, : len(best)] = similarity[best], rows[best]
+        return scores, found
+
+    # -- files
+
+    def save(self, path: Path) -> None:
+        """Writes a file that is there as a whole or not at all, whenever the process or the machine stops."""
+        index = faiss.serialize_index(self._index)
+        head = {
+            "rows": len(self._rows),
+            "dimensions": self._rows.shape[1],
+            "rows_crc": zlib.crc32(self._rows.data),
+            "index_bytes": len(index),
+            "index_crc": zlib.crc32(index.data),
+        }
+        raw = json.dumps(head | {"crc": zlib.crc32(json.dumps(head).encode())}).encode()
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with unfinished.open("wb") as file:
+                file.write((MAGIC + raw).ljust(PAGE, b"\n"))
+                file.write(self._rows.data)
+                file.write(index.data)
+                _to_disk(file)
+            unfinished.replace(path)
+            _folder_to_disk(path.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @classmethod
+    def open(cls, path: Path) -> "Segment":
+        """Maps a file that `save` wrote, once its checksums are found right. Raises SegmentError."""
+        try:
+            return cls._opened(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SegmentError(f"the segment {path.name} cannot be used ({type(error).__name__})") from None
+
+    @classmethod
+    def _opened(cls, path: Path) -> "Segment":
+        with path.open("rb") as file:
+            page = file.read(PAGE)
+        if not page.startswith(MAGIC):
+            raise SegmentError(f"{path.name} is no segment")
+        head = json.loads(page[len(MAGIC) :])
+        crc = head.pop("crc")
+        size = head["rows"] * head["dimensions"] * 2
+        if crc != zlib.crc32(json.dumps(head).encode()) or path.stat().st_size != PAGE + size + head["index_bytes"]:
+            raise SegmentError(f"the segment {path.name} is damaged or was cut off")
+        rows = np.memmap(path, np.float16, "r", PAGE, (head["rows"], head["dimensions"]))
+        index = np.fromfile(path, np.uint8, offset=PAGE + size)
+        if zlib.crc32(rows.data) != head["rows_crc"] or zlib.crc32(index.data) != head["index_crc"]:
+            raise SegmentError(f"the segment {path.name} is damaged")
+        return cls(rows, faiss.deserialize_index(index))
+
+
+def _index_of(rows: Half) -> Any:
+    faiss.omp_set_num_threads(1)  # as in `search`; requests are served meanwhile
+    count, dimensions = rows.shape
+    lists = max(1, int(LISTS_PER_ROOT * count**0.5))
+    codes = max(1, dimensions // CODE_NUMBERS)
+    index: Any = faiss.index_factory(dimensions, f"IVF{lists},PQ{codes}x4fs", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = ROUNDS
+    index.cp.min_points_per_centroid = index.pq.cp.min_points_per_centroid = 1
+    step = max(1, count // max(SAMPLED * lists, 1024))
+    index.train(rows[::step].astype(np.float32))
+    for first in range(0, count, CHUNK):
+        index.add(rows[first : first + CHUNK].astype(np.float32))
+    index.nprobe = min(PROBED, lists)
+    return index
+
+
+def _to_disk(file: BufferedWriter) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _folder_to_disk(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
