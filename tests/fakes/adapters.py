@@ -28,7 +28,7 @@ def write_random_assistant(root: Path, name: str, version: int, base: Path, *, l
         for module, (out, into) in shapes.items():
             peft = f"base_model.model.model.layers.{layer}.{module}"
             for side, shape in (("lora_A", (RANK, into)), ("lora_B", (out, RANK))):
-                weights = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.05)
+                weights = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.2)
                 tensors[adapter_tensor_name(f"{peft}.{side}.weight", 0)] = weights
     _save(tensors, folder / "adapter" / "adapter_model.safetensors")
     adapter = {
