@@ -4,12 +4,12 @@ The code is the server's own: entries as `forget add` makes them, `Reader`, `Gen
 with the default policy.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from evals.metrics.intervals import wilson
 from guards.chain import Chain
 from guards.model import Signals
 from guards.policy import DEFAULT_POLICY, Policy
@@ -35,7 +35,7 @@ class Outcome:
     mistakes: tuple[dict[str, Any], ...]
 
     def figures(self) -> dict[str, Any]:
-        low, high = interval(self.flagged, self.n)
+        low, high = wilson(self.flagged, self.n)
         return {
             "name": self.name,
             "kind": "positive" if self.expected else "negative",
@@ -45,17 +45,6 @@ class Outcome:
             "interval95": [round(low, 5), round(high, 5)],
             "mistakes": list(self.mistakes),
         }
-
-
-def interval(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    if not n:
-        return 0.0, 1.0
-    z = 1.959964
-    share, spread = hits / n, z * z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 class GateUnderTest:

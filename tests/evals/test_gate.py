@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from evals.gate.measure import GateUnderTest, interval
+from evals.gate.measure import GateUnderTest
 from evals.gate.rows import RowsError, Source, rows
 from evals.gate.variants import families, variants_of
+from evals.metrics.intervals import wilson
 from indexes.embedder import EmbedderError, OnnxEmbedder
 from proxy.cli.evaluate import evaluate
 from proxy.config import load
@@ -47,7 +48,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         rows(tmp_path / "gone")
 
 
-# -- variants and intervals
+# -- variants
 
 
 @pytest.mark.parametrize("name", families())
@@ -56,14 +57,6 @@ def test_variants_are_the_same_for_the_same_seed(name: str) -> None:
     family = families()[name]
     assert variants_of(texts, family, 1) == variants_of(texts, family, 1)
     assert variants_of(texts, family, 1) != texts
-
-
-def test_wilson_interval() -> None:
-    assert interval(0, 0) == (0.0, 1.0)
-    assert interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)  # a textbook's example
-    low, high = interval(200, 200)
-    assert low == pytest.approx(0.9812, abs=1e-4)
-    assert high == pytest.approx(1)
 
 
 # -- the command
@@ -115,13 +108,13 @@ def found(gate: GateUnderTest, texts: Sequence[str], promised: float) -> None:
     A few rows cannot show a share, and one of them may lie on the other side of the threshold on another processor.
     """
     outcome = gate.measure("set", texts, expected=True)
-    assert interval(outcome.flagged, outcome.n)[1] >= promised, outcome.mistakes
+    assert wilson(outcome.flagged, outcome.n)[1] >= promised, outcome.mistakes
 
 
 def passed(gate: GateUnderTest, texts: Sequence[str], promised: float = 0.005) -> None:
     """Fails when the share of false alarms contradicts the promise at 95 %."""
     outcome = gate.measure("set", texts, expected=False)
-    assert interval(outcome.flagged, outcome.n)[0] <= promised, outcome.mistakes
+    assert wilson(outcome.flagged, outcome.n)[0] <= promised, outcome.mistakes
 
 
 def read(path: Path, field: str = "question", step: int = 1) -> list[str]:

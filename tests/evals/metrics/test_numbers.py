@@ -151,6 +151,7 @@ def test_leak_at_k_is_the_mean_over_all_draws(scores: list[float], k: int) -> No
 def test_wilson_is_a_textbooks() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(200, 200) == pytest.approx((0.9812, 1.0), abs=1e-4)
     assert share(0, 0).as_json() == {"value": 0.0, "interval95": [0.0, 1.0], "n": 0}
 
 
