@@ -1,0 +1,30 @@
+"""The bench's own arithmetic: ratios of neighbours in time, and a limit that nothing can beat."""
+
+import pytest
+
+from bench.engine.arms import Took, over_plain
+from bench.engine.limits import Part, Shape, armed_limit
+
+SHAPE = Shape(hidden=576, intermediate=1536, query=576, key_value=192, layers=30, vocab=49152)
+
+
+def test_a_ratio_is_taken_between_neighbours_in_time():
+    """A machine that becomes twice as slow halfway changes nothing."""
+    arms = {
+        "plain": [Took(1, 10), Took(1, 10), Took(2, 20), Took(2, 20)],
+        "armed": [Took(2, 20), Took(3, 30), Took(4, 40)],
+    }
+    assert over_plain(arms, "armed", "decoding") == pytest.approx(0.5)
+    assert over_plain(arms, "armed", "first") == pytest.approx(0.5)
+
+
+def test_the_limit_is_the_share_of_the_work():
+    """8 of 30 layers and a head: between the ratio of layers and 1."""
+    limit = armed_limit(SHAPE, [Part(SHAPE, 8)], context=44, batch=4)
+    layer = 576 * (2 * 576 + 2 * 192 + 3 * 1536)
+    base, part = 30 * layer + 49152 * 576, 8 * layer + 49152 * 576
+    assert limit == pytest.approx(base / (base + part), abs=0.005)  # keys and values are small at this length
+    pair = armed_limit(SHAPE, [Part(SHAPE, 8)] * 2, context=44, batch=4)
+    assert pair == pytest.approx(base / (base + 2 * part), abs=0.005)
+    assert armed_limit(SHAPE, [Part(SHAPE, 8, rank=16)], context=44, batch=4) < limit
+    assert armed_limit(SHAPE, [], context=44, batch=4) == 1
