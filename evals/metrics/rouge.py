@@ -1,8 +1,8 @@
 """ROUGE-L and ROUGE-1.
 
 With `m` words in the truth and `n` in the answer: recall = overlap / m, precision = overlap / n, F1 their harmonic
-mean. The overlap of ROUGE-L is the longest common subsequence, that of ROUGE-1 the common words counted at most as often
-as in either. Source: Lin 2004; numbers as `rouge_score` 0.1.2 with `use_stemmer=True`. TOFU takes ROUGE-L recall.
+mean. The overlap of ROUGE-L is the longest common subsequence, that of ROUGE-1 the common words counted at most as
+often as in either. Source: Lin 2004; numbers as `rouge_score` 0.1.2 with `use_stemmer=True`. TOFU takes ROUGE-L recall.
 """
 
 from collections import Counter
