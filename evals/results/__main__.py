@@ -101,7 +101,7 @@ def _attacks(arguments: argparse.Namespace, server: list[str]) -> None:
         target = arguments.out / f"attacks-{number}.json"
         if not target.exists():
             chosen = ",".join(names[start : start + GROUP])
-            limits = ["--limit", str(arguments.entries), "--max-tokens", "40"]
+            limits = ["--limit", str(arguments.entries), "--max-tokens", "40", "--show-text"]
             _lethe("attack", "--set", "taught", "--families", chosen, *limits, *server, "--json", target)
 
 
