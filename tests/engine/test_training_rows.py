@@ -1,7 +1,9 @@
 """Rows, how they become tokens, and how more of them are made."""
 
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -168,3 +170,30 @@ def test_what_a_model_writes_is_used_where_it_can_be():
         Row(augment.FORMS[0].format("When?"), "1975"),
     ]
     assert augment.perturbed(FACTS[:2], 1, lambda prompt: "Nobody did.")[0] == Row("Who wrote it?", "Nobody did.")
+
+
+def test_a_served_model_is_asked_over_the_openai_api():
+    asked = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            asked.append((self.path, self.headers["authorization"], body))
+            reply = json.dumps({"choices": [{"message": {"content": "In other words."}}]}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *said):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        write = augment.served(f"http://127.0.0.1:{server.server_port}/v1/", "small", "secret")
+        assert write("Say it otherwise") == "In other words."
+        server.shutdown()
+    path, key, body = asked[0]
+    assert (path, key) == ("/v1/chat/completions", "Bearer secret")
+    assert (body["model"], body["temperature"]) == ("small", 0)
+    assert body["messages"] == [{"role": "user", "content": "Say it otherwise"}]
