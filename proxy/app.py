@@ -32,6 +32,9 @@ from proxy.offsets import Offsets
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
+from proxy.workers.pages import PATH as METRICS
+from proxy.workers.pages import metrics_page
+from proxy.workers.slot import POLL_S, Slot
 
 EXPIRY_CHECK_S = 1.0  # an entry's expiry is a date, not a deadline
 
@@ -44,23 +47,30 @@ class PortInUse(Exception):
 
 @asynccontextmanager
 async def running(
-    config: Config, *, admin_secret: str | None = None, embedder: Embedder | None = None
+    config: Config,
+    *,
+    admin_secret: str | None = None,
+    embedder: Embedder | None = None,
+    worker: Slot | None = None,
 ) -> AsyncIterator[Server]:
     """A server whose both ports listen (`Server.ports`). Leaves nothing behind when the block ends.
 
-    `embedder` takes the place of the configured one. Raises ConfigError, LedgerError, CacheError, EmbedderError or
-    PortInUse.
+    `embedder` takes the place of the configured one; `worker` is this process's place among several that listen on the
+    same ports. Raises ConfigError, LedgerError, CacheError, EmbedderError or PortInUse.
     """
     if embedder is None:
         embedder = await asyncio.to_thread(_embedder, config)
     async with contextlib.AsyncExitStack() as stack:
-        server = await _assembled(stack, config, embedder, admin_secret)
+        server = await _assembled(stack, config, embedder, admin_secret, worker)
         _refuse_open_port(config, server)
-        for listen, routes, name in (
-            (config.listen, client_api.routes(), "listen"),
-            (config.admin, admin_routes(), "admin"),
-        ):
-            await stack.enter_async_context(_site(server, listen, routes, name))
+        listen, admin = config.listen, config.admin
+        if worker is not None:
+            await stack.enter_async_context(_own_metrics(server, worker))
+            listen = listen.model_copy(update={"port": worker.listen_port})
+            admin = admin.model_copy(update={"port": worker.admin_port})
+        await stack.enter_async_context(_site(server, listen, client_api.routes(), "listen"))
+        if worker is None or worker.is_first:
+            await stack.enter_async_context(_site(server, admin, admin_routes(), "admin"))
         yield server
 
 
@@ -78,11 +88,17 @@ def _embedder(config: Config) -> OnnxEmbedder:
 
 
 async def _assembled(
-    stack: contextlib.AsyncExitStack, config: Config, embedder: Embedder, admin_secret: str | None
+    stack: contextlib.AsyncExitStack,
+    config: Config,
+    embedder: Embedder,
+    admin_secret: str | None,
+    worker: Slot | None,
 ) -> Server:
     metrics = Metrics()
     keys = await asyncio.to_thread(config.sealing_keys)
-    ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url)
+    ledger = await asyncio.to_thread(
+        open_ledger, config.ledger_path, config.ledger.url, locked=worker is not None
+    )
     try:
         sealing = await asyncio.to_thread(bound, ledger, keys)
     except LedgerError:
@@ -101,7 +117,7 @@ async def _assembled(
     stack.push_async_callback(catalogue.close)
     await catalogue.start()
     _check_policies(config, catalogue)
-    following = await _following(stack, config, catalogue)
+    following = await _following(stack, config, catalogue, worker)
     if admin_secret is not None:
         await catalogue.make_admin_key(admin_secret)
     meter = SignalMeter(embedder, config.embedder, metrics)
@@ -119,9 +135,8 @@ async def _assembled(
     stack.push_async_callback(shadow.close)
     audit = await asyncio.to_thread(AuditLog, config.state, catalogue)
     for name, work in (
-        ("audit", audit.run()),
+        *((("audit", audit.run()), ("expiry", _expire(catalogue))) if worker is None or worker.is_first else ()),
         ("engine-watch", upstream.watch()),
-        ("expiry", _expire(catalogue)),
         ("experiments", experiments.run()),
     ):
         task = asyncio.create_task(work, name=name)
@@ -141,6 +156,7 @@ async def _assembled(
         secret,
         audit,
         following,
+        worker,
     )
 
 
@@ -152,19 +168,42 @@ def _check_policies(config: Config, catalogue: Catalogue) -> None:
         raise ConfigError(f"the policy of a forget set does not go with the global one: {error}") from None
 
 
-async def _following(stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue) -> Following | None:
+async def _following(
+    stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue, worker: Slot | None
+) -> Following | None:
     """Keeps up with the other processes on the ledger, where there may be any."""
     url = config.ledger.url
-    if url is None:
+    if url is None and worker is None:
         return None
     following = Following(
-        catalogue, lease_s=config.ledger.lease_s, poll_s=config.ledger.poll_s, announcements=announcements(url)
+        catalogue,
+        lease_s=config.ledger.lease_s,
+        poll_s=POLL_S if url is None else config.ledger.poll_s,
+        announcements=None if url is None else announcements(url),
     )
     stack.push_async_callback(following.leave)
     await following.join()
     task = asyncio.create_task(following.run(), name="following")
     stack.push_async_callback(_stop, task)
     return following
+
+
+@asynccontextmanager
+async def _own_metrics(server: Server, worker: Slot) -> AsyncIterator[None]:
+    """Shows this worker's metrics to the others of its server."""
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=await metrics_page(server.metrics.registry, None))
+
+    app = web.Application()
+    app.router.add_get(METRICS, show)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, worker.socket()).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 @asynccontextmanager
@@ -178,7 +217,7 @@ async def _site(server: Server, listen: Listen, routes: list[web.RouteDef], name
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, listen.host, listen.port)
+        site = web.TCPSite(runner, listen.host, listen.port, reuse_port=server.worker is not None)
         try:
             await site.start()
         except OSError as error:

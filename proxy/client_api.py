@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from proxy.admission import ARM_HEADER, admitted, authorization, in_words, json_object
 from proxy.decide import Subject
@@ -21,6 +21,7 @@ from proxy.exchange import FINDINGS_HEADER, GUARDED, RAW, Exchange
 from proxy.keys import Caller
 from proxy.relay import Relay
 from proxy.server import ERROR_SHAPE, SERVER, Server
+from proxy.workers.pages import metrics_page
 
 DIALECTS: tuple[Dialect, ...] = (Chat(), Completions(), Responses(), Messages())
 
@@ -150,5 +151,5 @@ async def _version(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    page = generate_latest(request.app[SERVER].metrics.registry)
+    page = await metrics_page(request.app[SERVER].metrics.registry, request.app[SERVER].worker)
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

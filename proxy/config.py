@@ -177,6 +177,7 @@ class Config(_Section):
         default_factory=dict, description="further arms by name, each with policy settings that win over those of sets"
     )
     surface: Literal["strict", "permissive"] = "strict"
+    workers: int = Field(1, ge=1, le=64, description="processes of `lethe serve` on the same ports")
     state: Path = Path(".lethe")
     cache: Path = Field(default_factory=lambda: Path(os.environ.get("LETHE_CACHE") or Path.home() / ".cache" / "lethe"))
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -262,7 +263,7 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
         if name.startswith("LETHE_") and "__" in name:
             section, key = name.removeprefix("LETHE_").lower().split("__", 1)
             found = _merged(found, {section: {key: _setting(name, value, section, key)}})
-    for name in ("state", "surface", "log_level"):
+    for name in ("state", "surface", "workers", "log_level"):
         if setting := env.get(f"LETHE_{name.upper()}"):
             found[name] = setting
     return found

@@ -43,6 +43,8 @@ class Metrics:
         self.ready_seconds = Gauge(
             "lethe_ready_seconds", "Start of the process to the first request that could be served", registry=r
         )
+        self.workers = Gauge("lethe_workers", "Processes of this server that answered this page", registry=r)
+        self.workers.set(1)
         self.generation = Gauge("lethe_generation", "Generation of the forget index in force", registry=r)
         self.entries = Gauge("lethe_entries", "Forget entries that are matched", registry=r)
         self.shadow = Counter(

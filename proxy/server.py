@@ -23,6 +23,7 @@ from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
 from proxy.upstream import UpstreamClient
+from proxy.workers.slot import Slot
 
 CLIENT_LEFT = 499  # nobody reads it; the connection is gone
 
@@ -48,6 +49,8 @@ class Server:
     audit: AuditLog
     following: Following | None = None
     """How it keeps up with the other processes on its ledger; None where it is the only one."""
+    worker: Slot | None = None
+    """Its place among several processes on the same ports; None where it is the only one."""
     started_at: int = field(default_factory=lambda: int(time.time()))
     version: str = field(default_factory=lambda: importlib.metadata.version("lethe"))
     ports: dict[str, int] = field(default_factory=dict)

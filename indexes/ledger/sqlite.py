@@ -99,6 +99,13 @@ class SqliteLedger(SqlLedger):
             "to start with an empty one"
         )
 
+    @property
+    def lock_file(self) -> int:
+        """The descriptor of the lock: a process that inherits it holds the lock as well."""
+        if self._lock is None:
+            raise ValueError("this ledger was opened without a lock of its own")
+        return self._lock.fileno()
+
     def close(self) -> None:
         if self._members is not None:
             self._members.close()

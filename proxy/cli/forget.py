@@ -17,6 +17,7 @@ from proxy.cli.import_lines import BadLines, Line, batches, digest, known, read_
 from proxy.cli.output import NOT_FOUND, USAGE, count, fail, json_option, print_json, print_table, say, warnings
 
 PAGE = 1000
+EVERYWHERE = "wait=applied&timeout_s=30"  # commands answer when all workers and replicas enforce what they changed
 IMPORT_TIMEOUT_S = 900  # a batch of long passages is embedded for minutes on a slow machine
 
 
@@ -76,10 +77,11 @@ def add(admin: AdminClient, set_id: str, kind: str | None, as_json: bool, **give
         **({"storage": "sealed"} if given["sealed"] else {}),
     }
     _ensure_set(admin, set_id)
-    reply = admin.call("POST", _entries_path(set_id), body)
+    reply = admin.call("POST", f"{_entries_path(set_id)}?{EVERYWHERE}", body)
     if as_json:
         print_json(reply)
     else:
+        _tell_behind(reply)
         effect = "observed" if given["observe"] else "in force"
         say(f"added {reply['id']} to '{set_id}', {effect} from generation {reply['generation']}")
 
@@ -136,6 +138,7 @@ def _state_command(name: str, state: str, text: str) -> None:
         if as_json:
             print_json(reply)
         else:
+            _tell_behind(reply)
             say(f"{entry} is {reply['state']} from generation {reply['generation']}")
 
     change.__doc__ = text
@@ -158,6 +161,7 @@ def remove(admin: AdminClient, set_id: str, entry: str, as_json: bool) -> None:
     if as_json:
         print_json(reply)
     else:
+        _tell_behind(reply)
         say(f"removed {entry}, gone from generation {reply['generation']}")
 
 
@@ -296,10 +300,17 @@ def _entries(admin: AdminClient, set_id: str) -> Iterator[dict[str, Any]]:
 
 def _of_entry(admin: AdminClient, method: str, set_id: str, entry: str, body: Any = None) -> Any:
     try:
-        return admin.attempt(method, f"{_entries_path(set_id)}/{quote(entry, safe='')}", body)
+        return admin.attempt(method, f"{_entries_path(set_id)}/{quote(entry, safe='')}?{EVERYWHERE}", body)
     except AdminError as error:
         where = "; 'lethe forget list' shows all entries and their sets" if error.code == NOT_FOUND else ""
         fail(f"{error}{where}", error.code)
+
+
+def _tell_behind(reply: Any) -> None:
+    """Warns where a change is stored and not yet enforced by all."""
+    if behind := reply.get("behind"):
+        names = ", ".join(behind)
+        warnings.print(f"warning: not yet enforced by {names}", style="yellow", soft_wrap=True, highlight=False)
 
 
 def _ensure_set(admin: AdminClient, set_id: str) -> None:

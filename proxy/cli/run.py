@@ -30,6 +30,8 @@ from proxy.engine.status import EngineState
 from proxy.errors import RequestError
 from proxy.keys import MIN_SECRET
 from proxy.server import Server
+from proxy.workers.crew import Crew, WorkerFailed
+from proxy.workers.slot import Slot
 
 _log = structlog.get_logger("lethe.run")
 
@@ -90,12 +92,14 @@ def up(
 @click.option("--upstream", help="URL of a vLLM server, such as http://127.0.0.1:8000.")
 @click.option("--port", type=int, help="Port for clients [default: 8080].")
 @click.option("--admin-port", type=int, help="Port of the admin API [default: 8081].")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that share the ports [default: 1].")
 @_auxiliary_option
 def serve(
     config_path: Path | None,
     upstream: str | None,
     port: int | None,
     admin_port: int | None,
+    workers: int | None,
     auxiliaries: tuple[str, ...],
 ) -> None:
     """Run the proxy for a vLLM server that runs elsewhere.
@@ -104,11 +108,15 @@ def serve(
 
     \b
     lethe serve --upstream http://127.0.0.1:8000
-    lethe serve --config lethe.yaml
+    lethe serve --config lethe.yaml --workers 4
     lethe serve --upstream http://127.0.0.1:8000 --auxiliary layers:8
     """
-    config = _loaded(config_path, _overrides(port, admin_port, upstream, auxiliaries=auxiliaries))
-    _run(_serve(config, config_path), config)
+    overrides = _overrides(port, admin_port, upstream, auxiliaries=auxiliaries)
+    config = _loaded(config_path, overrides | ({"workers": workers} if workers is not None else {}))
+    if (slot := Slot.here()) is not None:
+        _run(_work(config, config_path, slot), config)
+    else:
+        _run(_crew(config) if config.workers > 1 else _serve(config, config_path), config)
 
 
 @click.command()
@@ -152,6 +160,47 @@ def validate(config_path: Path | None, as_json: bool) -> None:
         print_json({"valid": True, "settings": config.model_dump(mode="json", exclude=secrets)})
     else:
         say(f"the configuration is valid; clients: {config.listen.host}:{config.listen.port}")
+
+
+async def _crew(config: Config) -> None:
+    """Several workers, until a signal ends them or they cannot go on."""
+    _given_key()
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    crew = Crew(config, sys.argv[1:])
+    loop.add_signal_handler(signal.SIGHUP, crew.pass_on, signal.SIGHUP)
+    starting = asyncio.create_task(crew.start(), name="starting workers")
+    stopping = asyncio.create_task(stopped.wait(), name="stop signal")
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            say(f"clients: http://{config.listen.host}:{crew.ports['listen']}/v1")
+            say(f"admin:   http://{config.admin.host}:{crew.ports['admin']}/admin/v1")
+            say(f"workers: {config.workers}")
+            await asyncio.wait((crew.failed, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if crew.failed.done():
+                raise crew.failed.result()
+        say("stopping")
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.wait((starting, stopping))
+        await crew.stop()
+
+
+async def _work(config: Config, config_path: Path | None, slot: Slot) -> None:
+    """One worker of several, until it is told to end or its parent is gone."""
+    secret = _given_key()
+    signals = _Signals(config_path)
+    asyncio.get_running_loop().add_reader(slot.parent, signals.stopped.set)
+    async with running(config, admin_secret=secret if slot.is_first else None, worker=slot) as server:
+        signals.server = server
+        if slot.is_first:
+            await _announce_key(server, secret)
+        slot.tell_listening()
+        await signals.stopped.wait()
 
 
 async def _serve(config: Config, config_path: Path | None) -> None:
@@ -291,3 +340,7 @@ def _run(work: Coroutine[Any, Any, None], config: Config) -> None:
         fail(str(error))
     except RequestError as error:
         fail(error.message)
+    except WorkerFailed as error:
+        if error.told:
+            sys.exit(error.code)
+        fail(str(error), error.code)
