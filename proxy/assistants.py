@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from proxy.offsets import Offsets, Ready
 from proxy.upstream import ADAPTER_PREFIX, UpstreamClient
 
 RETRY_S = 5.0  # between two proofs of one life of the engine
+LEFT_OUT_S = 30.0  # between two tries of an assistant that failed while the slots are well
 
 _log = structlog.get_logger("lethe.assistants")
 
@@ -108,8 +109,8 @@ class Assistants:
             self._wake.clear()
             async with self._changing:
                 await self._follow()
-                if self._offsets.slots.names and not self._offsets.proven and self._upstream.view.problem is None:
-                    await self._prove()
+                if self._offsets.slots.names and self._upstream.view.problem is None:
+                    await (self._try_again() if self._offsets.proven else self._prove())
                 for adapter in self._offsets.drained():
                     await self._take_out(adapter)
 
@@ -147,20 +148,35 @@ class Assistants:
             self._offsets.unproven = str(error)
             self._metrics.canary_failures.inc()
             return
-        ready: dict[str, Ready] = {}
-        problems: dict[str, str] = {}
-        for name, one in self._registered.items():
+        self._problems = {}
+        ready = await self._all_of(self._registered, canary)
+        self._offsets.begin(life, ready)  # if the engine began another life meanwhile, this one counts for nothing
+        self._metrics.assistants.set(len(self._offsets))
+        _log.info("offsets_proven", slots=len(self._offsets.slots.names), assistants=sorted(ready))
+
+    async def _try_again(self) -> None:
+        """Another try for what was left out: a folder may be back, an engine less busy."""
+        life, tried_at = self._tried
+        if self._problems and time.monotonic() - tried_at >= LEFT_OUT_S:
+            self._tried = life, time.monotonic()
+            for name, ready in (await self._all_of(tuple(self._problems), self._canary())).items():
+                self._lend(name, ready)
+
+    async def _all_of(self, names: Iterable[str], canary: Canary) -> dict[str, Ready]:
+        """What of some assistants could be loaded and proven, in the version in use; notes why the others could not."""
+        ready = {}
+        for name in names:
+            one = self._registered[name]
             version = one.versions[one.active]
             try:
                 card, _ = await self._opened(version.folder, version.digest)
                 ready[name] = await self._loaded(card, version, canary)
+                self._problems.pop(name, None)
             except (RequestError, CanaryDead) as error:
-                problems[name] = str(error)
-                _log.error("assistant_not_loaded", assistant=name, version=one.active, problem=str(error))
-        self._offsets.begin(life, ready)  # if the engine began another life meanwhile, this one counts for nothing
-        self._problems = problems
-        self._metrics.assistants.set(len(self._offsets))
-        _log.info("offsets_proven", slots=len(self._offsets.slots.names), assistants=sorted(ready))
+                if self._problems.get(name) != str(error):
+                    _log.error("assistant_not_loaded", assistant=name, version=one.active, problem=str(error))
+                self._problems[name] = str(error)
+        return ready
 
     async def _take_out(self, adapter: str) -> None:
         try:

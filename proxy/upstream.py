@@ -124,8 +124,14 @@ class UpstreamClient:
     async def load_adapter(self, name: str, folder: str) -> None:
         """Loads an adapter from a folder that the engine can read, if it has none of this name. Raises as `post`."""
         await self.look()
-        if name not in self.view.adapters:
+        if name in self.view.adapters:
+            return
+        try:
             await self.ask("/v1/load_lora_adapter", {"lora_name": name, "lora_path": folder})
+        except EngineError:
+            await self.look()
+            if name not in self.view.adapters:  # else another process of this server was faster
+                raise
 
     async def unload_adapter(self, name: str) -> None:
         """Requests under way keep it; new ones do not find it. Raises as `post`."""

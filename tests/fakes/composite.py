@@ -28,6 +28,8 @@ class Composite:
     """Folder by name."""
     loads: list[str] = field(default_factory=list)
     unloads: list[str] = field(default_factory=list)
+    unlisted: int = 0
+    """How many of the next listings show no adapter."""
     refuses: str | None = None
     """What it says to every adapter that is loaded."""
 

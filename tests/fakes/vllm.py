@@ -130,7 +130,9 @@ class FakeVllm:
         worn = [
             {"id": name, "object": "model", "created": 1, "owned_by": "vllm", "root": folder, "parent": MODEL}
             for name, folder in self.composite.adapters.items()
+            if not self.composite.unlisted
         ]
+        self.composite.unlisted = max(0, self.composite.unlisted - 1)
         return web.json_response({"object": "list", "data": [card, *worn]})
 
     async def _load(self, request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ import pytest
 from guards.policy import DEFAULT_POLICY, PolicyError
 from proxy import assistants
 from proxy.config import ConfigError
+from proxy.errors import EngineError
 from tests.fakes.assistants import write_assistant
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MODEL, Raw, Reached, Say, Script, Wait
@@ -351,7 +352,9 @@ async def test_an_assistant_that_cannot_be_loaded_again_leaves_the_rest_ready(
 ) -> None:
     monkeypatch.setattr(assistants, "RETRY_S", 0.05)
     await load(loaded, write_assistant(tmp_path, "other", 1))
-    (tmp_path / "uld" / "1" / "adapter" / "adapter_model.safetensors").write_bytes(b"changed")
+    weights = tmp_path / "uld" / "1" / "adapter" / "adapter_model.safetensors"
+    before = weights.read_bytes()
+    weights.write_bytes(b"changed")
     loaded.engine.composite.restart()
     loaded.engine.healthy = False
     await until_not_ready(loaded, "the engine does not answer")
@@ -362,6 +365,14 @@ async def test_an_assistant_that_cannot_be_loaded_again_leaves_the_rest_ready(
     assert "it was changed" in rows["uld"]["problem"]
     await loaded.chat(QUESTION)
     assert "vllm_xargs" not in sent(loaded)
+    weights.write_bytes(before)
+    monkeypatch.setattr(assistants, "LEFT_OUT_S", 0.05)
+
+    async def armed_again() -> bool:
+        await loaded.chat(QUESTION)
+        return "vllm_xargs" in sent(loaded)
+
+    await until(armed_again)
 
 
 # -- life
@@ -516,6 +527,17 @@ async def test_a_global_policy_that_leaves_a_set_without_its_assistant_is_not_ta
     with pytest.raises(ConfigError, match="the policy of a forget set does not go with the global one"):
         async with started(engine, state):
             pass
+
+
+async def test_a_process_that_comes_second_takes_what_is_loaded(engine: FakeVllm, state: Path) -> None:
+    async with started(engine, state, {"upstream": {"check_every_s": 600}}) as lethe:
+        upstream = lethe.server.upstream
+        await upstream.load_adapter("lethe:uld@1:0", "/adapters/uld")
+        engine.composite.unlisted = 1  # the first look is older than what the other process loaded
+        await upstream.load_adapter("lethe:uld@1:0", "/adapters/uld")
+        engine.composite.unlisted = 2
+        with pytest.raises(EngineError, match="already been loaded"):
+            await upstream.load_adapter("lethe:uld@1:0", "/adapters/uld")
 
 
 async def test_what_another_process_of_the_server_loads_is_taken_over(loaded: Lethe, tmp_path: Path) -> None:
