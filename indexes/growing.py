@@ -4,8 +4,8 @@ from threading import Lock, Thread
 
 import numpy as np
 
-from indexes.segments import Segment
-from indexes.vectors import ExactRows, VectorRows, Vectors, VectorView
+from indexes.segments import Block, Segment
+from indexes.vectors import VectorRows, Vectors, VectorView
 
 SEGMENT_ROWS = 32768  # from which rows become a segment: exact search takes 0.03 ms for each thousand
 MANY_BLOCKS = 8  # blocks that are put together although they are small
@@ -38,7 +38,7 @@ class GrowingVectors:
         if not len(rows):  # of whatever width: an entry may have names only
             return
         if self._used + len(rows) > self._bulk_at:
-            full = [ExactRows(part) for part in (self._tail[: self._used], np.array(rows, np.float32)) if len(part)]
+            full = [Block(part) for part in (self._tail[: self._used], np.array(rows, np.float32)) if len(part)]
             with self._swap:
                 self._blocks = (*self._blocks, *full)
             self._tail, self._used = np.empty_like(self._tail[:64]), 0
@@ -55,7 +55,7 @@ class GrowingVectors:
     def view(self) -> VectorView:
         """What a reader sees now."""
         with self._swap:
-            self._latest = VectorView(self._blocks, ExactRows(self._tail[: self._used]))
+            self._latest = VectorView(self._blocks, Block(self._tail[: self._used]))
         return self._latest
 
     def settle(self) -> None:
@@ -67,7 +67,7 @@ class GrowingVectors:
 
     def _put_together(self) -> None:
         """Starts putting blocks together where there are enough, and waits where far too many are exact."""
-        exact = [block for block in self._blocks if isinstance(block, ExactRows)]
+        exact = [block for block in self._blocks if isinstance(block, Block)]
         rows = sum(map(len, exact))
         if len(exact) < MANY_BLOCKS and rows < self._segment_at:
             return
@@ -81,11 +81,11 @@ class GrowingVectors:
 
     def _join_blocks(self) -> None:
         blocks = self._blocks
-        first = next(i for i, block in enumerate(blocks) if isinstance(block, ExactRows))
+        first = next(i for i, block in enumerate(blocks) if isinstance(block, Block))
         rows = sum(map(len, blocks[first:]))
         joined: VectorRows
         if rows < self._segment_at:
-            joined = ExactRows(np.concatenate([block.vectors() for block in blocks[first:]]))
+            joined = Block(np.concatenate([block.vectors() for block in blocks[first:]]))
         else:
             while first and len(blocks[first - 1]) <= 2 * rows:  # so that segments stay few and each row moves seldom
                 first -= 1

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.growing import GrowingVectors
+from indexes.segments import Block
 from indexes.vectors import ExactRows, VectorRows, Vectors
 
 DIMENSIONS = 8
@@ -32,6 +33,7 @@ def grown(bulk_at: int, step: int) -> Callable[[Vectors], VectorRows]:
 
 IMPLEMENTATIONS = {
     "exact": ExactRows,
+    "block": Block,
     "tail only": grown(4096, 3),
     "bulk only": grown(0, 1000),
     "bulk and tail": grown(16, 5),
