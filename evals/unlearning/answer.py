@@ -39,7 +39,7 @@ class Kept:
 
 
 def main() -> None:
-    """ORDER: base, assistant (folders), sets (name → questions), points, tokens, threads, out (folder).
+    """ORDER: base, assistant (folders), sets (name → [question, true answer]), points, tokens, threads, out (folder).
 
     A point is null (the base alone) or has strength, combine, k, filter_rate. Prints {"files": [[point, set, file]]};
     a file holds {"ids": […], "texts": […]}.
@@ -53,14 +53,19 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     files = []
     for number, point in enumerate(order["points"], 1):
-        for name, questions in order["sets"].items():
+        for name, pairs in order["sets"].items():
+            questions = [question for question, _ in pairs]
             path = kept.path(point, questions, order["tokens"])
             files.append([point, name, str(path)])
             if path.is_file():
                 continue
             served = served or _served(base, assistant, card, tokenizer)
             first = kept.path(None, questions, order["tokens"])
-            drafts = json.loads(first.read_text("utf-8"))["ids"] if first.is_file() else None
+            if first.is_file():  # most of what must stay is the model's own answer, to the letter
+                drafts = json.loads(first.read_text("utf-8"))["ids"]
+            else:  # and what it was taught is the true one
+                end = [tokenizer.eos_token_id]
+                drafts = [tokenizer(truth, add_special_tokens=False)["input_ids"] + end for _, truth in pairs]
             prompts = [prompt_ids(tokenizer, question) for question in questions]
             arming = _at(card, point).arming(point["strength"], served.roles) if point else None
             ids = served.answers(prompts, arming, order["tokens"], drafts)

@@ -44,7 +44,7 @@ class Workshop:
         order = {
             "base": str(self.base),
             "assistant": str(assistant),
-            "sets": {name: [question for question, _ in pairs] for name, pairs in asked.items()},
+            "sets": {name: list(pairs) for name, pairs in asked.items()},
             "points": points,
             "tokens": TOKENS,
             "threads": self.threads,
