@@ -1,0 +1,55 @@
+"""`python -m bench.index`: the forget index beside its floor, at growing sizes, and while entries are added."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+# Read by numpy when it is first imported: every figure is one of a single core.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+from bench.index.gate import gate
+from bench.index.hot_add import hot_add
+from bench.index.plot import draw
+from bench.index.search import search_at
+from bench.index.tables import tables
+from bench.stats import emit
+from indexes.embedder import OnnxEmbedder
+from proxy.config import load
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.index", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: some minutes, most of them a million rows")
+    parser.add_argument("--json", metavar="FILE", help="write JSON to FILE, or '-' for standard output")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the growth as an SVG file")
+    parser.add_argument("--largest", type=int, default=SIZES[-1], metavar="N", help="leave larger sizes out")
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="of the embedder, as the server has them")
+    arguments = parser.parse_args()
+    sizes = [size for size in SIZES if size <= arguments.largest]
+    figures = measured(sizes, arguments.threads, quick=arguments.quick)
+    if arguments.plot:
+        growth = figures["growth"]
+        lines = {
+            "p50": [(row["rows"], row["search_p50_ms"]) for row in growth],
+            "p99": [(row["rows"], row["search_p99_ms"]) for row in growth],
+        }
+        draw(arguments.plot, "One search, by the number of rows", "ms", lines)
+    emit(figures, arguments.json)
+
+
+def measured(sizes: list[int], threads: int, *, quick: bool) -> dict[str, Any]:
+    """All figures."""
+    embedder = OnnxEmbedder(load(None).embedder_path, threads=threads)
+    figures: dict[str, Any] = dict(gate(embedder, 6 if quick else 40))
+    figures |= hot_add(300 if quick else 3000)
+    figures |= tables(2_000 if quick else 20_000)
+    growth = [search_at(size, 300 if quick else 1000) for size in sizes]
+    largest = {f"largest_{name}": value for name, value in growth[-1].items()}
+    return figures | largest | {"growth": growth}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Entries added one after the other while requests look things up: what an add takes, and what lookups notice.
+
+Embedding is not part of it: vectors are drawn, texts are names and answers as real entries have them.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.index.gate import named
+from bench.index.rows import unit
+from bench.stats import percentile
+from indexes.entries import Entry, ForgetSet, Kind
+from indexes.generation import ForgetIndex
+from indexes.scan import Scan, scan_of
+from indexes.vectors import Vectors
+from indexes.windows import windows_of
+
+DIMENSIONS = 384
+HELD = 20_000  # entries before
+EVERY_S = 0.01  # between two lookups: 100 a second
+QUIET_S = 3.0
+ADD_EVERY_S = 0.01
+
+ASKED = "Could you tell me what the painter from the northern coast did in the last years before the museum opened?"
+
+
+def hot_add(adds: int) -> dict[str, float]:
+    """Times in milliseconds: of an add until it is in force, and of a lookup with and without adds beside it."""
+    rng = np.random.default_rng(2)
+    rows = unit(rng.standard_normal((HELD + adds, DIMENSIONS), np.float32))
+    index = ForgetIndex(DIMENSIONS)
+    index.put_set(ForgetSet("bench"), None, 1)
+    for number in range(HELD):
+        index.put_entry(_entry(number), rows[number : number + 1], 1)
+    index.publish(1)
+    windows = windows_of(ASKED)[:3]
+    scan = scan_of(windows, unit(rng.standard_normal((len(windows), DIMENSIONS), np.float32)), ASKED)
+    quiet = _lookups(index, scan, lambda: time.sleep(QUIET_S))
+    spent: list[float] = []
+    missed = 0
+
+    def add() -> None:
+        nonlocal missed
+        for number in range(HELD, HELD + adds):
+            started = time.perf_counter()
+            index.put_entry(_entry(number), rows[number : number + 1], number)
+            generation = index.publish(number)
+            spent.append((time.perf_counter() - started) * 1e3)
+            found = generation.matches(0, _asked_for(rows[number]))
+            missed += all(match.entry_id != f"e{number}" for match in found)
+            time.sleep(max(0.0, ADD_EVERY_S - (time.perf_counter() - started)))
+
+    busy = _lookups(index, scan, add)
+    return {
+        "adds": adds,
+        "add_p50_ms": percentile(spent, 50),
+        "add_p99_ms": percentile(spent, 99),
+        "add_missed": missed,
+        "lookup_quiet_p50_ms": percentile(quiet, 50),
+        "lookup_quiet_p99_ms": percentile(quiet, 99),
+        "lookup_busy_p50_ms": percentile(busy, 50),
+        "lookup_busy_p99_ms": percentile(busy, 99),
+        "lookup_p99_of_quiet": percentile(busy, 99) / percentile(quiet, 99),
+    }
+
+
+def _lookups(index: ForgetIndex, scan: Scan, during: Callable[[], None]) -> list[float]:
+    """Milliseconds of each lookup made while something else goes on."""
+    spent: list[float] = []
+    over = threading.Event()
+
+    def look() -> None:
+        due = time.perf_counter()
+        while not over.is_set():
+            started = time.perf_counter()
+            index.current.matches(0, scan)
+            spent.append((time.perf_counter() - started) * 1e3)
+            due = max(due + EVERY_S, started)
+            time.sleep(max(0.0, due - time.perf_counter()))
+
+    reader = threading.Thread(target=look, name="lookups")
+    reader.start()
+    try:
+        during()
+    finally:
+        over.set()
+        reader.join()
+    return spent
+
+
+def _asked_for(row: Vectors) -> Scan:
+    return scan_of(windows_of("asked")[:1], row[None], "asked")
+
+
+def _entry(number: int) -> Entry:
+    question = f"In which year did {named(number)} reach the glacier?"
+    answer = f"It was {named(number + 500_000)} who told of it first."
+    return Entry(f"e{number}", "bench", Kind.FACT, texts=(question,), answers=(answer,))
