@@ -40,7 +40,14 @@ def main() -> int:
         rows = sets(options.data, CHOICE if options.choice else REPORT)
         author = "choice" if options.choice else "report"
         found = {
-            name: _compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, quick=not options.curve)
+            name: _compared(
+                workshop,
+                f"{_plain(name)}-{author}",
+                METHODS[name],
+                rows,
+                quick=not options.curve,
+                confirm=options.confirm,
+            )
             for name in options.method or METHODS
         }
     except (EngineNotInstalled, RowsError, OSError) as error:
@@ -69,7 +76,9 @@ def main() -> int:
     return 0
 
 
-def _compared(workshop: Workshop, name: str, method: Method, found: Sets, *, quick: bool) -> dict[str, Any]:
+def _compared(
+    workshop: Workshop, name: str, method: Method, found: Sets, *, quick: bool, confirm: bool
+) -> dict[str, Any]:
     """Train, and report at the strength that the training picked; without `quick`, at all that it tried."""
     assistant, card = workshop.trained(name, method, found)
     strength = card["strength"]
@@ -83,6 +92,8 @@ def _compared(workshop: Workshop, name: str, method: Method, found: Sets, *, qui
         "after": {group: one.as_json() for group, one in full[strength].items()},
         "chosen_from": card["sweep"],
     }
+    if confirm:
+        figures["vllm"] = workshop.confirmed(assistant, method, strength, found.reported[FORGOTTEN])
     drawn: Scores = {}
     if not quick:
         asked = {group: found.reported[group] for group in DRAWN}
@@ -143,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", action="append", choices=list(METHODS), help="only this one; may be repeated")
     parser.add_argument("--choice", action="store_true", help="the author that settings were chosen with, instead")
     parser.add_argument("--json", metavar="FILE", help="figures; - is standard output (default: a table)")
+    parser.add_argument("--confirm", action="store_true", help="ask a real vLLM at the chosen strength as well")
     parser.add_argument("--curve", type=Path, metavar="FILE", help="recall over all strengths that were tried, as SVG")
     return parser
 

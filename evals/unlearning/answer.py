@@ -48,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(order["threads"])
     base, assistant = Path(order["base"]), Path(order["assistant"])
     card = Card.read(assistant)
-    kept = Kept(Path(order["out"]), fingerprint.of(base), _identity(assistant))
+    kept = Kept(Path(order["out"]), fingerprint.of(base), identity_of(assistant))
     served: Served | None = None
     tokenizer = AutoTokenizer.from_pretrained(base)
     files = []
@@ -67,7 +67,7 @@ def main() -> None:
                 end = [tokenizer.eos_token_id]
                 drafts = [tokenizer(truth, add_special_tokens=False)["input_ids"] + end for _, truth in pairs]
             prompts = [prompt_ids(tokenizer, question) for question in questions]
-            arming = _at(card, point).arming(point["strength"], served.roles) if point else None
+            arming = at_point(card, point).arming(point["strength"], served.roles) if point else None
             ids = served.answers(prompts, arming, order["tokens"], drafts)
             texts = [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
             _write(path, {"ids": ids, "texts": texts})
@@ -75,7 +75,8 @@ def main() -> None:
     print(json.dumps({"files": files}))
 
 
-def _at(card: Card, point: dict[str, Any]) -> Card:
+def at_point(card: Card, point: dict[str, Any]) -> Card:
+    """The card, used as a point says."""
     strength = point["strength"]
     more = {"combine": point["combine"], "k": point["k"], "filter_rate": point["filter_rate"]}
     return replace(card, strength=strength, max_strength=strength, **more)
@@ -88,7 +89,8 @@ def _served(base: Path, assistant: Path, card: Card, tokenizer: Any) -> Served:
     return Served.wearing(auxiliary.load(base), model, roles, pad, tokenizer.eos_token_id)
 
 
-def _identity(assistant: Path) -> str:
+def identity_of(assistant: Path) -> str:
+    """SHA-256 of an assistant's adapter."""
     with (assistant / "adapter" / "adapter_model.safetensors").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -41,20 +41,29 @@ class Workshop:
     ) -> dict[float, dict[str, list[str]]]:
         """Strength → set → answers; strength 0 is the model alone, and always there."""
         points = [None, *(method.point(strength) for strength in strengths)]
-        order = {
-            "base": str(self.base),
-            "assistant": str(assistant),
-            "sets": {name: list(pairs) for name, pairs in asked.items()},
-            "points": points,
-            "tokens": TOKENS,
-            "threads": self.threads,
-            "out": str(self.folder / "answers"),
-        }
+        order = self._order(assistant, points, asked)
         found: dict[float, dict[str, list[str]]] = {}
         for point, name, path in json.loads(self._run([self.python, "-m", "evals.unlearning.answer"], order))["files"]:
             strength = point["strength"] if point else 0.0
             found.setdefault(strength, {})[name] = json.loads(Path(path).read_text("utf-8"))["texts"]
         return found
+
+    def confirmed(self, assistant: Path, method: Method, strength: float, asked: Sequence[Pair]) -> dict[str, int]:
+        """How many answers, armed and not, a real vLLM gives alike to the last token; they are answered already."""
+        order = self._order(assistant, [method.point(strength)], {"": asked})
+        found: dict[str, int] = json.loads(self._run([self.python, "-m", "evals.unlearning.confirm"], order))
+        return found
+
+    def _order(self, assistant: Path, points: Sequence[Any], asked: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
+        return {
+            "base": str(self.base),
+            "assistant": str(assistant),
+            "sets": {name: list(pairs) for name, pairs in asked.items()},
+            "points": list(points),
+            "tokens": TOKENS,
+            "threads": self.threads,
+            "out": str(self.folder / "answers"),
+        }
 
     def _rows(self, name: str, method: Method, sets: Sets) -> list[object]:
         groups = {
@@ -83,4 +92,4 @@ class Workshop:
         done = subprocess.run(
             list(map(str, command)), input=text, stdout=subprocess.PIPE, text=True, env=env, check=True
         )
-        return done.stdout
+        return done.stdout.splitlines()[-1]  # vLLM writes to standard output, too
