@@ -35,7 +35,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--model", type=Path, default=Path.home() / ".cache/lethe/models/smollm2-135m-tofu")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "results", help="where answers are kept")
-    parser.add_argument("--arms", default="raw,guarded,refuse,instruct+refuse")
+    parser.add_argument("--arms", default="raw,guarded,refuse")
+    parser.add_argument("--attack-arms", default="raw,guarded,refuse")
     parser.add_argument("--limit", type=int, default=60, help="items of each set")
     parser.add_argument("--entries", type=int, default=10, help="entries that are attacked")
     parser.add_argument("--languages", default="fr,ru,ar,hi,ko")
@@ -98,11 +99,12 @@ def _languages(arguments: argparse.Namespace, server: list[str]) -> None:
 def _attacks(arguments: argparse.Namespace, server: list[str]) -> None:
     names = list(families())
     for number, start in enumerate(range(0, len(names), GROUP)):
-        target = arguments.out / f"attacks-{number}.json"
+        target = arguments.out / f"attacks-{number}-{arguments.attack_arms}.json"
         if not target.exists():
             chosen = ",".join(names[start : start + GROUP])
-            limits = ["--limit", str(arguments.entries), "--max-tokens", "40", "--show-text"]
-            _lethe("attack", "--set", "taught", "--families", chosen, *limits, *server, "--json", target)
+            asked = ["--set", "taught", "--families", chosen, "--arms", arguments.attack_arms, *server]
+            asked += ["--limit", str(arguments.entries), "--max-tokens", "40", "--show-text"]
+            _lethe("attack", *asked, "--json", target)
 
 
 @contextmanager
@@ -114,6 +116,7 @@ def _system(arguments: argparse.Namespace) -> Iterator[None]:
         "listen": {"port": PORT},
         "admin": {"port": ADMIN_PORT},
         "engine": {"model": str(arguments.model), "port": ENGINE_PORT, "served_model_name": "smollm2-taught"},
+        "arms": {"refuse": {"on_match": ["refuse"]}},
         "upstream": {"url": f"http://127.0.0.1:{ENGINE_PORT}"},
         "state": str(state),
         "log_level": "warning",

@@ -70,8 +70,11 @@ def attack_table(attacks: Mapping[str, Any]) -> str:
 
 
 def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results of several campaigns on the same entries, with different families, as one."""
-    families = {name: found for part in parts for name, found in part["families"].items()}
+    """Results of several campaigns on the same entries, with different families or arms, as one."""
+    families: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for name, found in part["families"].items():
+            families.setdefault(name, {}).update(found)
     arms = dict.fromkeys(arm for part in parts for arm in part["total"])
     total = {}
     for arm in arms:
