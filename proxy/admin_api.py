@@ -25,6 +25,7 @@ from proxy.admin_models import (
     entry_json,
     set_json,
 )
+from proxy.catalogue import Added
 from proxy.client_api import opened
 from proxy.decide import Subject
 from proxy.dialects.base import Dialect
@@ -125,7 +126,7 @@ async def remove_set(request: web.Request) -> web.Response:
 
 async def add_entries(request: web.Request) -> web.Response:
     """Adds one entry, or several all or none. Answers when this process enforces them, with `wait=applied` when every
-    worker and replica does.
+    worker and replica does. With `duplicates=skip` those that say what the set says already are left out.
     """
     server, caller = _admin(request)
     raw, wait = await _raw(request), Wait.of(request)
@@ -133,8 +134,13 @@ async def add_entries(request: web.Request) -> web.Response:
     bodies = parsed(EntriesBody, raw).entries if several else (parsed(EntryBody, raw),)
     storage = server.catalogue.storage
     records = [body.record(request.match_info["set"], caller.key_id, storage) for body in bodies]
-    added = await server.catalogue.add(records, actor=caller.key_id, once=_once(request, raw))
+    if _skips_duplicates(request):
+        added = await server.catalogue.add_missing(records, actor=caller.key_id)
+    else:
+        added = await server.catalogue.add(records, actor=caller.key_id, once=_once(request, raw))
     named: dict[str, Any] = {"ids": added.ids} if several else {"id": added.ids[0]}
+    if _skips_duplicates(request):
+        named["duplicates"] = _left_out(added)
     response = await wait.reply(server, added.generation, {"generation": added.generation, **named}, status=201)
     response.headers["Server-Timing"] = f"embed;dur={added.embed_s * 1e3:.3f}, apply;dur={added.apply_s * 1e3:.3f}"
     return response
@@ -406,6 +412,26 @@ def _idempotency_key(request: web.Request) -> str | None:
     if key and not (key.isascii() and len(key) <= MAX_IDEMPOTENCY_KEY):
         raise BadRequest(f"'Idempotency-Key' is ASCII text of at most {MAX_IDEMPOTENCY_KEY} characters")
     return key or None
+
+
+def _skips_duplicates(request: web.Request) -> bool:
+    """Raises BadRequest."""
+    wanted = request.query.get("duplicates", "add")
+    if wanted not in ("add", "skip"):
+        raise BadRequest("'duplicates' is add or skip", param="duplicates")
+    return wanted == "skip"
+
+
+def _left_out(added: Added) -> list[int]:
+    """Which of the entries, by place, stand for one that was there, or that came before."""
+    fresh = set(added.new)
+    left = []
+    for place, entry_id in enumerate(added.ids):
+        if entry_id in fresh:
+            fresh.remove(entry_id)
+        else:
+            left.append(place)
+    return left
 
 
 def _once(request: web.Request, raw: Any) -> Once | None:

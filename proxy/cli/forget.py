@@ -10,15 +10,27 @@ from urllib.parse import quote
 
 import click
 import orjson
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from proxy.cli.admin_client import AdminClient, AdminError, admin_options
-from proxy.cli.import_lines import BadLines, Line, batches, digest, known, read_lines
-from proxy.cli.output import NOT_FOUND, USAGE, count, fail, json_option, print_json, print_table, say, warnings
+from proxy.cli.bulk import Bulk
+from proxy.cli.import_lines import BadLines, check_lines, lines_of, rewindable
+from proxy.cli.output import (
+    FAILED,
+    NOT_FOUND,
+    USAGE,
+    count,
+    fail,
+    json_option,
+    print_json,
+    print_table,
+    say,
+    warnings,
+)
+from proxy.cli.working import Working
 
 PAGE = 1000
 EVERYWHERE = "wait=applied&timeout_s=30"  # commands answer when all workers and replicas enforce what they changed
-IMPORT_TIMEOUT_S = 900  # a batch of long passages is embedded for minutes on a slow machine
+SHOWN_LINES, MAX_SHOWN = 5, 10_000  # numbers of duplicate lines for people, and for programs
 
 
 @click.group()
@@ -174,78 +186,42 @@ def import_(admin: AdminClient, set_id: str, file: BinaryIO, as_json: bool) -> N
     """Import entries from JSON lines; '-' reads standard input.
 
     Each line is one entry and holds what 'lethe forget add' takes, for example {"question": "...", "answer": "..."}.
-    All lines are checked before the first is sent; what the set holds already is left out. They go in batches that are
-    applied whole, so an import that was interrupted is started again with the same file.
+    All lines are checked before the first is sent. Lines that say what the set, or a line before, says already are left
+    out, however they are spelt. The others go in batches that are applied whole, so an import that was interrupted is
+    started again with the same file.
 
     \b
     lethe forget import --set authors entries.jsonl
     """
-    try:
-        lines = read_lines(file, set_id)
-    except BadLines as bad:
-        fail(f"{bad}\nnothing was imported")
-    _ensure_set(admin, set_id)
-    sending = _Import(admin, set_id)
-    missing = sending.missing(lines)
-    sending.there_already = len(lines) - len(missing)
-    with Progress(
-        TextColumn("importing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=warnings,
-        disable=not warnings.is_terminal,
-    ) as progress:
-        task = progress.add_task("import", total=len(lines), completed=sending.there_already)
-        for batch in batches(missing):
-            sending.send(batch)
-            progress.advance(task, len(batch))
-    if as_json:
-        print_json({"added": sending.added, "there_already": sending.there_already, "generation": sending.generation})
-        return
-    there = sending.there_already
-    before = f"; {there} {'was' if there == 1 else 'were'} there already" if there else ""
-    say(f"imported {count(sending.added, 'entry', 'entries')} into '{set_id}'{before}; generation {sending.generation}")
-
-
-class _Import:
-    """Sends lines that a set does not hold, each of them once, however often the import is started."""
-
-    def __init__(self, admin: AdminClient, set_id: str) -> None:
-        self._admin = admin
-        self._set_id = set_id
-        self.generation = self._began = int(admin.call("GET", "/admin/v1/generations")["generation"])
-        self.added = self.there_already = 0
-
-    def missing(self, lines: Sequence[Line]) -> list[Line]:
-        """Those that the set does not hold now."""
-        there = known(_entries(self._admin, self._set_id))
-        return [line for line in lines if not line.is_in(there)]
-
-    def send(self, batch: Sequence[Line]) -> None:
-        """Ends the command when it fails, and says how far the import came."""
-        # The key matters where an earlier run was killed while the server was still at the very same batch.
-        reply = self._post(batch, digest(batch, self._set_id))
-        if reply["generation"] <= self._began:
-            # That, or these were there once and were removed since.
-            again = self.missing(batch)
-            self.there_already += len(batch) - len(again)
-            if not again:
-                return
-            batch, reply = again, self._post(again, digest(again, self._set_id, str(self._began)))
-        self.added += len(batch)
-        self.generation = reply["generation"]
-
-    def _post(self, batch: Sequence[Line], key: str) -> Any:
-        body = {"entries": [line.body for line in batch]}
-        headers = {"Idempotency-Key": f"import:{key}"}
+    with rewindable(file) as lines, Working(warnings) as shown:
         try:
-            return self._admin.attempt(
-                "POST", _entries_path(self._set_id), body, headers=headers, timeout_s=IMPORT_TIMEOUT_S
-            )
-        except AdminError as error:
-            done = self.added + self.there_already
-            fail(f"{error}\n{count(done, 'entry', 'entries')} of the file are in; run it again to go on", error.code)
+            total = 0
+            for total in check_lines(lines, set_id):
+                shown.checked(total)
+        except BadLines as bad:
+            fail(f"{bad}\nnothing was imported")
+        lines.seek(0)
+        _ensure_set(admin, set_id)
+        bulk = Bulk(admin, set_id)
+        try:
+            bulk.send(lines_of(lines), lambda count: shown.sent(count, total))
+        except (AdminError, BadLines) as error:
+            entries = count(bulk.done, "entry", "entries")
+            fail(f"{error}\n{entries} of the file are in; run it again to go on", getattr(error, "code", FAILED))
+    if as_json:
+        told = {"added": bulk.added, "there_already": len(bulk.duplicates), "duplicates": bulk.duplicates[:MAX_SHOWN]}
+        print_json(told | {"generation": bulk.generation, "behind": sorted(bulk.behind)})
+        return
+    _tell_behind({"behind": sorted(bulk.behind)})
+    there = len(bulk.duplicates)
+    before = f"; {there} {'was' if there == 1 else 'were'} there already ({_lines(bulk.duplicates)})" if there else ""
+    say(f"imported {count(bulk.added, 'entry', 'entries')} into '{set_id}'{before}; generation {bulk.generation}")
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    """`line 3`, `lines 3, 4, 5, …`."""
+    shown = ", ".join(map(str, numbers[:SHOWN_LINES]))
+    return f"{'line' if len(numbers) == 1 else 'lines'} {shown}{', …' if len(numbers) > SHOWN_LINES else ''}"
 
 
 @forget.command()

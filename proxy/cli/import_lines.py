@@ -1,23 +1,22 @@
-"""Forget entries as JSON lines: read and checked before one is sent, and told apart from those that are there."""
+"""Forget entries as JSON lines: all checked before one is sent, then sent in portions, however many there are."""
 
-import hashlib
-from collections import Counter
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
 from indexes.entries import EntryError, check
-from proxy.admin_models import EntryBody, entry_json
+from proxy.admin_models import EntryBody
 from proxy.errors import BadRequest
 from proxy.validation import parsed
 
 BATCH_ENTRIES = 256  # sent in one call, which is applied whole: this is what an interruption repeats
 BATCH_BYTES = 1024**2  # and so much text at most, below the server's limit for one call
 SHOWN_PROBLEMS = 5
-
-_CONTENT = ("kind", "texts", "names", "answers", "label", "threshold", "reference", "expires_at")
 
 
 class BadLines(Exception):
@@ -26,57 +25,63 @@ class BadLines(Exception):
 
 @dataclass(frozen=True, repr=False)
 class Line:
-    """One entry as it is sent, and the id that was given for it."""
+    """One entry as it is sent, and where it stands in the file."""
 
+    number: int
     body: dict[str, Any]
-    given_id: str | None
-    content: bytes
     size: int
 
-    def is_in(self, there: Counter[bytes]) -> bool:
-        """Whether `there` holds the entry, as `known` made it. Takes it out: each stands for one line."""
-        found = self._named(self.given_id) if self.given_id is not None else self.content
-        if not there[found]:
-            return False
-        there[found] -= 1
-        return True
 
-    def _named(self, entry_id: str) -> bytes:
-        return entry_id.encode() + b":" + self.content
+@contextmanager
+def rewindable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """What a file holds, to be read twice. A copy of what comes from a pipe has no name: it holds forget text."""
+    if file.seekable():
+        yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield copy
 
 
-def known(entries: Iterable[dict[str, Any]]) -> Counter[bytes]:
-    """What a set holds, by content and by id: entries as the server lists them."""
-    there: Counter[bytes] = Counter()
-    for entry in entries:
-        content = _content(entry)
-        there.update((content, entry["id"].encode() + b":" + content))
-    return there
+def check_lines(file: Iterable[bytes], set_id: str) -> Iterator[int]:
+    """Checks all lines; empty ones are passed over. Gives the number of entries so far. Raises BadLines at the end."""
+    count = bad = 0
+    told: list[str] = []
+    seen: dict[str, int] = {}
+    for number, raw in _filled(file):
+        try:
+            line = _read(number, raw)
+            check(parsed(EntryBody, line.body).record(set_id, ""))
+            _only_once(line, seen)
+        except (orjson.JSONDecodeError, BadRequest, EntryError) as error:
+            bad += 1
+            if bad <= SHOWN_PROBLEMS:
+                told.append(f"line {number}: {_reason(error)}")
+        count += 1
+        yield count
+    if bad:
+        more = [f"and {bad - SHOWN_PROBLEMS} more"] if bad > SHOWN_PROBLEMS else []
+        raise BadLines("\n".join(told + more))
+    if not count:
+        raise BadLines("the file holds no entries")
+
+
+def lines_of(file: Iterable[bytes]) -> Iterator[Line]:
+    """The lines of a file that was checked. Raises BadLines where it has changed since."""
+    for number, raw in _filled(file):
+        try:
+            yield _read(number, raw)
+        except (orjson.JSONDecodeError, EntryError) as error:
+            raise BadLines(f"line {number}: {_reason(error)}; the file has changed since it was checked") from None
 
 
 def read_lines(file: Iterable[bytes], set_id: str) -> list[Line]:
-    """Reads and checks all lines; empty ones are passed over. Raises BadLines."""
-    lines: list[Line] = []
-    problems: list[str] = []
-    seen: dict[str, int] = {}
-    for number, raw in enumerate(file, 1):
-        if not raw.strip():
-            continue
-        try:
-            line = _checked(raw.strip(), set_id)
-            if line.given_id is not None and seen.setdefault(line.given_id, number) != number:
-                problems.append(f"line {number}: the id '{line.given_id}' is that of line {seen[line.given_id]} too")
-            lines.append(line)
-        except orjson.JSONDecodeError as error:
-            problems.append(f"line {number}: not valid JSON ({error.msg}, column {error.colno})")
-        except (BadRequest, EntryError) as error:
-            problems.append(f"line {number}: {error}")
-    if problems:
-        more = [f"and {len(problems) - SHOWN_PROBLEMS} more"] if len(problems) > SHOWN_PROBLEMS else []
-        raise BadLines("\n".join(problems[:SHOWN_PROBLEMS] + more))
-    if not lines:
-        raise BadLines("the file holds no entries")
-    return lines
+    """All lines of a small file, checked. Raises BadLines."""
+    raw = list(file)
+    for _ in check_lines(raw, set_id):
+        pass
+    return list(lines_of(raw))
 
 
 def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -93,21 +98,27 @@ def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
         yield batch
 
 
-def digest(lines: Iterable[Line], *more: str) -> str:
-    """Tells one batch from another."""
-    text = b"\n".join([*(line.content + (line.given_id or "").encode() for line in lines), *map(str.encode, more)])
-    return hashlib.sha256(text).hexdigest()
+def _filled(file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, with their numbers."""
+    for number, raw in enumerate(file, 1):
+        if stripped := raw.strip():
+            yield number, stripped
 
 
-def _checked(raw: bytes, set_id: str) -> Line:
-    """One line. Raises what is wrong with it."""
+def _only_once(line: Line, seen: dict[str, int]) -> None:
+    given = line.body.get("id")
+    if given is not None and seen.setdefault(given, line.number) != line.number:
+        raise EntryError(f"the id '{given}' is that of line {seen[given]} too")
+
+
+def _read(number: int, raw: bytes) -> Line:
     body = orjson.loads(raw)
     if not isinstance(body, dict):
         raise EntryError("not a JSON object")
-    entry = parsed(EntryBody, body).record(set_id, "")
-    check(entry)
-    return Line(body, body.get("id"), _content(entry_json(entry)), len(raw))
+    return Line(number, body, len(raw))
 
 
-def _content(entry: dict[str, Any]) -> bytes:
-    return orjson.dumps([entry[name] for name in _CONTENT])
+def _reason(error: Exception) -> str:
+    if isinstance(error, orjson.JSONDecodeError):
+        return f"not valid JSON ({error.msg}, column {error.colno})"
+    return str(error)

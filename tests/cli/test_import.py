@@ -1,6 +1,7 @@
 """`lethe forget import`: all lines are checked first, and however often it is interrupted, each is in once."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.import_lines import BATCH_BYTES, BATCH_ENTRIES, BadLines, batches, read_lines
+from proxy.cli.import_lines import BATCH_BYTES, BATCH_ENTRIES, BadLines, batches, lines_of, read_lines
 from tests.cli.conftest import Run, out, parsed
-from tests.clients.system import LETHE, Forgetting, System, json_of
+from tests.clients.system import LETHE, Forgetting, System, forget_set, json_of
 
 MANY = 4 * BATCH_ENTRIES
 
@@ -119,7 +120,8 @@ def test_again_and_again(run: Run, forget: Forgetting, tmp_path: Path):
     file.write_bytes(b"".join(map(line, range(3))))
     imported = ("forget", "import", "--set", forget.name, file)
     assert out(run(*imported)).startswith(f"imported 3 entries into '{forget.name}'; generation ")
-    assert out(run(*imported)).startswith(f"imported 0 entries into '{forget.name}'; 3 were there already; generation ")
+    said = f"imported 0 entries into '{forget.name}'; 3 were there already (lines 1, 2, 3); generation "
+    assert out(run(*imported)).startswith(said)
     assert len(questions(run, forget)) == 3
 
 
@@ -144,12 +146,73 @@ def test_what_was_removed_since_is_imported_again(
 
 
 def test_a_file_that_has_grown(run: Run, forget: Forgetting, tmp_path: Path):
-    """Only what is new is sent; lines that are alike stand for as many entries."""
+    """Only what is new is embedded; lines that say the same, in the file or the set, stand for one entry."""
     file = tmp_path / "growing.jsonl"
-    for lines, added in (([line(1)], 1), ([line(2), line(1)], 1), ([line(1)] * 3, 2), ([line(2)], 0)):
+    for lines, added, repeated in (
+        ([line(1)], 1, []),
+        ([line(2), line(1)], 1, [2]),
+        ([line(1)] * 3, 0, [1, 2, 3]),
+        ([b"\n", line(3), line(2), line(3)], 1, [3, 4]),
+    ):
         file.write_bytes(b"".join(lines))
-        assert parsed(run("forget", "import", "--set", forget.name, file, "--json"))["added"] == added
-    assert len(questions(run, forget)) == 4
+        told = parsed(run("forget", "import", "--set", forget.name, file, "--json"))
+        assert (told["added"], told["there_already"], told["duplicates"]) == (added, len(repeated), repeated)
+    assert len(questions(run, forget)) == 3
+
+
+def test_duplicates_are_told_by_what_they_say(run: Run, forget: Forgetting, tmp_path: Path):
+    """Case, spaces, accents and the order of texts do not matter; what is asked, and what must not be said, does."""
+    told = [
+        {"question": "Who painted the Fjord of Ålesund?", "answer": "Marit Quist"},
+        {"question": "who painted  the fjord of Alesund", "answers": ["MARIT QUIST."], "label": "another label"},
+        {"question": "Who painted the fjord of Ålesund?", "answer": "Marit Solvang"},
+        {"kind": "topic", "texts": ["Who painted the fjord of Ålesund?"], "answers": ["Marit Quist"]},
+        {"kind": "entity", "names": ["Marit Quist", "M. Quist"]},
+        {"kind": "entity", "names": ["m. quist", "marit quist", "M Quist"]},
+        {"id": f"{forget.name}.given", "question": "Who painted the fjord of Ålesund?", "answer": "Marit Quist"},
+    ]
+    file = tmp_path / "alike.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in told))
+    said = out(run("forget", "import", "--set", forget.name, file))
+    assert said.startswith(f"imported 4 entries into '{forget.name}'; 3 were there already (lines 2, 6, 7); generation")
+    again = out(run("forget", "import", "--set", forget.name, file))
+    assert "; 7 were there already (lines 1, 2, 3, 4, 5, …); " in again
+
+
+def test_the_same_in_another_set_is_no_duplicate(run: Run, forget: Forgetting, lone: System, tmp_path: Path):
+    file = tmp_path / "one.jsonl"
+    file.write_bytes(line(1))
+    with forget_set(lone) as other:
+        for name in (forget.name, other.name):
+            assert parsed(run("forget", "import", "--set", name, file, "--json"))["added"] == 1
+
+
+def test_from_a_pipe(forget: Forgetting, lone: System, many: Path):
+    """What cannot be read twice is checked as a whole all the same."""
+    command: list[Any] = [LETHE, "forget", "import", "--set", forget.name, "-", "--json"]
+    done = subprocess.run(command, env=lone.env, input=many.read_bytes() + b"{", capture_output=True, check=False)
+    assert done.returncode == 1
+    assert f"line {MANY + 1}: not valid JSON" in done.stderr.decode()
+    done = subprocess.run(command, env=lone.env, input=many.read_bytes(), capture_output=True, check=False)
+    assert json.loads(done.stdout)["added"] == MANY
+
+
+def test_how_far_it_has_come_is_told_where_nobody_watches(
+    run: Run, forget: Forgetting, many: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("proxy.cli.working.EVERY_S", 0)
+    result = run("forget", "import", "--set", forget.name, many)
+    assert result.exit_code == 0
+    told = result.stderr.splitlines()
+    assert len(told) == MANY // BATCH_ENTRIES
+    for number, row in enumerate(told, 1):
+        assert re.fullmatch(rf"imported {number * BATCH_ENTRIES} of {MANY}, \d+/s, \d+ s left", row)
+
+
+def test_a_file_that_changes_under_it_is_noticed():
+    raw = [line(1), b"{"]
+    with pytest.raises(BadLines, match="has changed since it was checked"):
+        list(lines_of(raw))
 
 
 def test_an_entry_that_was_disabled_is_there(run: Run, forget: Forgetting, tmp_path: Path, lone: System):
