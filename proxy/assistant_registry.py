@@ -3,14 +3,16 @@
 Rules
 1. A version never changes: its digest is noted when it is loaded, and a folder that no longer has it is not used.
 2. The file is replaced as a whole and synced, so a crash leaves the old one or the new one.
-3. Other processes of one server read the same file; `changed` tells when one of them wrote it.
+3. Other processes of one server read and write the same file: changes are made one after the other (`update`), and
+   `changed` tells when another process made one.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,11 @@ class Registered:
     active: int = 0
     former: int | None = None
 
+    @property
+    def used(self) -> Version:
+        """The version in use."""
+        return self.versions[self.active]
+
     def using(self, version: Version) -> "Registered":
         """The same with a version added, if it is new, and in use."""
         former = self.active if self.active not in (0, version.number) else self.former
@@ -77,10 +84,20 @@ class Registry:
                 f"{self._path} cannot be read ({type(error).__name__}): move it away and load the assistants again"
             ) from error
 
-    def write(self, assistants: Mapping[str, Registered]) -> None:
-        """Replaces the file. When this returns it is on the disk."""
-        body = {"format": FORMAT, "assistants": {name: _entry(one) for name, one in sorted(assistants.items())}}
+    def update(self, change: Callable[[dict[str, Registered]], Mapping[str, Registered]]) -> dict[str, Registered]:
+        """Makes a change to what is there, whoever wrote it. When this returns it is on the disk.
+
+        Raises RegistryDamaged.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # held for as long as it takes to write a page; it dies with its process
+            after = dict(change(self.read()))
+            self._write(after)
+        return after
+
+    def _write(self, assistants: Mapping[str, Registered]) -> None:
+        body = {"format": FORMAT, "assistants": {name: _entry(one) for name, one in sorted(assistants.items())}}
         partial = self._path.with_suffix(f".{os.getpid()}.partial")
         with partial.open("w", encoding="utf-8") as file:
             file.write(json.dumps(body, indent=1) + "\n")

@@ -89,11 +89,11 @@ class Assistants:
         """Forgets an assistant; its folders stay. Raises NotFound."""
         async with self._changing:
             self._known(name)
-            rest = {key: one for key, one in self._registered.items() if key != name}
-            await asyncio.to_thread(self._registry.write, rest)
-            self._registered = rest
-            self._problems.pop(name, None)
-            self._lend(name, None)
+            await self._take_over(
+                await asyncio.to_thread(
+                    self._registry.update, lambda there: {key: one for key, one in there.items() if key != name}
+                )
+            )
         _log.info("assistant_unloaded", assistant=name)
 
     # -- following the engine
@@ -125,11 +125,21 @@ class Assistants:
         if not await asyncio.to_thread(self._registry.changed):
             return
         try:
-            self._registered = await asyncio.to_thread(self._registry.read)
+            await self._take_over(await asyncio.to_thread(self._registry.read))
         except RegistryDamaged as error:
             _log.error("assistants_unreadable", problem=str(error))
-            return
-        self._offsets.unproven, self._tried = "the assistants changed", (0, 0.0)
+
+    async def _take_over(self, there: dict[str, Registered]) -> None:
+        """Brings what is lent to what the registry says now."""
+        before, self._registered = self._registered, there
+        for name in before.keys() - there.keys():
+            self._problems.pop(name, None)
+            self._lend(name, None)
+        moved = [name for name, one in there.items() if name not in before or before[name].used != one.used]
+        if moved and self._offsets.proven:  # else all of them are loaded when this life is proven
+            ready = await self._all_of(moved, self._canary())
+            for name in moved:
+                self._lend(name, ready.get(name))
 
     async def _prove(self) -> None:
         """Proves every slot, then loads and proves what is registered. An assistant that fails is left out."""
@@ -167,7 +177,7 @@ class Assistants:
         ready = {}
         for name in names:
             one = self._registered[name]
-            version = one.versions[one.active]
+            version = one.used
             try:
                 card, _ = await self._opened(version.folder, version.digest)
                 ready[name] = await self._loaded(card, version, canary)
@@ -193,14 +203,17 @@ class Assistants:
             ready = await self._loaded(card, version, self._canary())
         except CanaryDead as error:
             raise UpstreamFailed(f"the engine does not subtract it: {error}") from error
-        after = before.using(version)
-        registered = {**self._registered, card.name: after}
-        await asyncio.to_thread(self._registry.write, registered)
-        self._registered = registered
+
+        def change(there: dict[str, Registered]) -> dict[str, Registered]:
+            return {**there, card.name: there.get(card.name, before).using(version)}
+
+        there = await asyncio.to_thread(self._registry.update, change)
+        self._registered = {**self._registered, card.name: there[card.name]}
         self._problems.pop(card.name, None)
         self._lend(card.name, ready)
+        await self._take_over(there)
         _log.info("assistant_in_use", assistant=card.name, version=card.version, objective=card.objective)
-        return self._row(after)
+        return self._row(there[card.name])
 
     async def _loaded(self, card: Card, version: Version, canary: Canary) -> Ready:
         """Puts a version into the engine and proves it. Raises RequestError or CanaryDead."""
@@ -252,7 +265,7 @@ class Assistants:
             "version": one.active,
             "former": one.former,
             "versions": sorted(one.versions),
-            "folder": str(one.versions[one.active].folder),
+            "folder": str(one.used.folder),
             "loaded": ready is not None,
             "problem": None if ready else problem,
             "in_flight": self._offsets.in_use(ready.adapter) if ready else 0,

@@ -1,6 +1,7 @@
 """The registry outlives crashes and tells of other writers; a folder that is not what was loaded is not used."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,9 @@ SLOTS = Slots((Auxiliary("a0", "layers", layers=8), Auxiliary("a1", "layers", la
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert Registry(tmp_path).read() == {}
     both = {"uld": Registered("uld").using(ONE).using(TWO), "pair": Registered("pair").using(ONE)}
-    Registry(tmp_path).write(both)
+    assert Registry(tmp_path).update(lambda _: both) == both
     assert Registry(tmp_path).read() == both
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "assistants.lock"]
 
 
 def test_the_version_before_is_remembered() -> None:
@@ -39,13 +40,24 @@ def test_the_version_before_is_remembered() -> None:
 def test_other_writers_are_noticed(tmp_path: Path) -> None:
     ours, theirs = Registry(tmp_path), Registry(tmp_path)
     assert not ours.changed()
-    theirs.write({"uld": Registered("uld").using(ONE)})
+    theirs.update(lambda _: {"uld": Registered("uld").using(ONE)})
     assert ours.changed()
     ours.read()
     assert not ours.changed()
-    ours.write({})
+    ours.update(lambda _: {})
     assert not ours.changed()
     assert theirs.changed()
+
+
+def test_no_change_is_lost_among_several_writers(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        for place in range(10):
+            one = Registered(f"n{number}-{place}").using(ONE)
+            Registry(tmp_path).update(lambda there, one=one: {**there, one.name: one})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len(Registry(tmp_path).read()) == 40
 
 
 @pytest.mark.parametrize(

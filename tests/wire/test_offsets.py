@@ -553,4 +553,22 @@ async def test_what_another_process_of_the_server_loads_is_taken_over(loaded: Le
             return "uld@2" in sent(loaded)["model"]
 
         await until(armed_anew)
-    assert (await listing(loaded))["data"][0]["version"] == 2
+        assert (await listing(loaded))["data"][0]["version"] == 2
+        await load(other, write_assistant(tmp_path, "more", 1))
+        await load(loaded, write_assistant(tmp_path, "most", 1))  # neither loses what the other wrote
+        for lethe in (loaded, other):
+
+            async def knows_all(lethe: Lethe = lethe) -> bool:
+                rows = (await listing(lethe))["data"]
+                return [(row["name"], row["loaded"]) for row in rows] == [
+                    (name, True) for name in ("more", "most", "uld")
+                ]
+
+            await until(knows_all)
+        assert (await other.admin("DELETE", "/assistants/uld")).status == 200
+
+        async def unarmed() -> bool:
+            await loaded.chat(QUESTION)
+            return "vllm_xargs" not in sent(loaded)
+
+        await until(unarmed)
