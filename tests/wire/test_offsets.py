@@ -15,6 +15,7 @@ from proxy.errors import EngineError
 from tests.fakes.assistants import write_assistant
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MODEL, Raw, Reached, Say, Script, Wait
+from tests.wire.answers import MESSAGES, RESPONSES, ask, said
 from tests.wire.harness import ADMIN, ANSWER, CHAT, COMPLETIONS, HARMLESS, QUESTION, Lethe, started
 
 SLOTS = {"engine": {"auxiliaries": ["layers:8", "layers:8"]}}
@@ -112,6 +113,33 @@ async def test_a_request_near_the_set_is_armed_by_the_proxy(loaded: Lethe, path:
     assert "never read" not in json.dumps(body)  # the prompt is the client's own
     assert b"lethe" not in reply.raw
     assert reply.raw.count(MODEL.encode()) >= 1
+
+
+@pytest.mark.parametrize("path", [RESPONSES, MESSAGES])
+@STREAMED
+async def test_the_other_routes_arm_alike(loaded: Lethe, path: str, *, stream: bool) -> None:
+    reply = await ask(loaded, path, QUESTION, stream=stream)
+    assert said(reply, path).text == "Hello there."
+    body = sent(loaded)
+    assert (body["model"], body["vllm_xargs"]["lethe_weights"]) == (adapter_of(loaded), [-0.75])
+    assert body["cache_salt"].startswith("lethe-armed:")
+    assert b"lethe" not in reply.raw
+    assert MODEL.encode() in reply.raw
+    await ask(loaded, path, stream=stream)
+    assert (sent(loaded)["model"], "vllm_xargs" in sent(loaded)) == (MODEL, False)
+
+
+async def test_no_cache_is_shared_between_tenants_or_arms(loaded: Lethe) -> None:
+    keys = [{}, ADMIN, ADMIN | {"x-lethe-arm": "raw"}]
+    salts = []
+    for question in (QUESTION, HARMLESS):
+        for headers in keys:
+            await loaded.chat(question, headers)
+            salts.append(sent(loaded)["cache_salt"])
+    armed, plain, raw = {*salts[:2]}, {*salts[3:5]}, {salts[2], salts[5]}
+    assert (len(armed), len(plain), len(raw)) == (2, 2, 1)
+    assert len(armed | plain | raw) == 5
+    assert not any("anonymous" in salt or "raw" in salt for salt in salts)
 
 
 @DIALECTS
