@@ -1,14 +1,19 @@
 """What an entry tells besides its embeddings: the words by which it is recognised in requests and answers."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from indexes.entries import Entry, Kind
 from indexes.names.details import packed
 from indexes.names.found import marks_of
-from indexes.phrases import pieces
+from indexes.phrases import PASSAGE_WORDS, pieces
 from indexes.windows import windows_of
 from indexes.words import words_of
+
+SHORTEST_TITLE = 2  # words: one word in quotation marks may be any word
+
+_QUOTED = re.compile(r"[\"“«„]([^\"“”«»„]{3,120}?)[\"”»“]")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,7 +40,7 @@ def told_by(entry: Entry) -> Told:
     is_fact = entry.kind is Kind.FACT
     marks = [marks_of(text) for text in entry.texts] if is_fact else []
     asked = tuple(_written(text) for text in entry.texts) if is_fact else ()
-    phrases = [phrase for answer in entry.answers for phrase in _telling(answer, asked)]
+    phrases = [phrase for answer in entry.answers for phrase in (*_telling(answer, asked), *_titles(answer, asked))]
     if entry.kind is Kind.PASSAGE:
         phrases += [phrase for text in entry.texts for phrase in pieces(text)]
     details = (
@@ -62,6 +67,16 @@ def _telling(text: str, asked: Sequence[str]) -> list[tuple[str, ...]]:
     phrases = pieces(text)
     telling = [phrase for phrase in phrases if not any(_spoken(phrase) in other for other in asked)]
     return telling or phrases
+
+
+def _titles(text: str, asked: Sequence[str]) -> list[tuple[str, ...]]:
+    """Titles in quotation marks: each gives the fact away by itself, however the rest of the answer is worded."""
+    found = [tuple(word.text for word in words_of(title)) for title in _QUOTED.findall(text)]
+    return [
+        words
+        for words in dict.fromkeys(found)
+        if SHORTEST_TITLE <= len(words) <= PASSAGE_WORDS and not any(_spoken(words) in other for other in asked)
+    ]
 
 
 def _written(text: str) -> str:
