@@ -5,7 +5,7 @@ with the default policy.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -66,10 +66,20 @@ class GateUnderTest:
         for question, answer in facts:
             self._entries += 1
             answers = (answer,) if answer.strip() else ()
-            entry = Entry(f"e{self._entries}", SET, Kind.FACT, texts=(question,), answers=answers)
-            self._index.put_entry(entry, self._embedder.embed(cues(entry)), 1)
+            self._put(Entry(f"e{self._entries}", SET, Kind.FACT, texts=(question,), answers=answers))
             done(1)
         self._index.publish(1)
+
+    def put(self, entries: Sequence[Entry], done: Callable[[int], None] = lambda n: None) -> None:
+        """Adds entries as they are, whatever set they came from."""
+        for entry in entries:
+            self._entries += 1
+            self._put(replace(entry, set_id=SET))
+            done(1)
+        self._index.publish(1)
+
+    def _put(self, entry: Entry) -> None:
+        self._index.put_entry(entry, self._embedder.embed(cues(entry)), 1)
 
     @property
     def generation(self) -> Generation:
@@ -101,10 +111,22 @@ class GateUnderTest:
             done(1)
         return Outcome(name, expected, len(texts), flagged, tuple(mistakes))
 
-    def _signals(self, texts: Sequence[str], generation: Generation) -> Iterator[tuple[str, Signals]]:
+    def pairs(
+        self, texts: Sequence[str], lowest: float, done: Callable[[int], None] = lambda n: None
+    ) -> list[tuple[tuple[float, float], ...]]:
+        """(score, retain score) of the matches of each text; those of `lowest` and more are complete."""
+        found = []
+        for _, signals in self._signals(texts, self._index.current, lowest):
+            found.append(tuple((match.score, match.retain_score) for match in signals.matches))
+            done(1)
+        return found
+
+    def _signals(
+        self, texts: Sequence[str], generation: Generation, lowest: float | None = None
+    ) -> Iterator[tuple[str, Signals]]:
         waiting = iter(texts)
         while batch := list(islice(waiting, BATCH)):
-            scans = self._reader.sharpened(self._reader.read(batch), generation, self._policy.threshold)
+            scans = self._reader.sharpened(self._reader.read(batch), generation, lowest or self._policy.threshold)
             for text, scan in zip(batch, scans, strict=True):
                 yield text, Signals(tuple(generation.matches(0, scan)))
 

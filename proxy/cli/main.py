@@ -29,6 +29,7 @@ COMMANDS = {
     "assistant": "proxy.cli.assistant",
     "experiment": "proxy.cli.experiment",
     "eval": "proxy.cli.evaluate",
+    "calibrate": "proxy.cli.calibrate",
     "attack": "proxy.cli.attack",
     "audit": "proxy.cli.audit",
     "watch": "proxy.cli.watch",

@@ -36,6 +36,7 @@ WITH_EXAMPLES = [
     "lethe assistant unload",
     "lethe keys create",
     "lethe eval gate",
+    "lethe calibrate",
     "lethe eval run",
     "lethe eval report",
     "lethe attack",
