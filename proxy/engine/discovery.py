@@ -11,6 +11,10 @@ from proxy.engine.errors import EngineNotInstalled
 
 ENGINE_ENVIRONMENT = ".venv-engine"
 _PROBE = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+_PLUGIN_PROBE = (
+    "import importlib.metadata as m, sys; "
+    "sys.exit(not any(e.name == 'lethe' for e in m.entry_points(group='vllm.general_plugins')))"
+)
 _PROBE_TIMEOUT_S = 30
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -80,8 +84,21 @@ def available_memory() -> int | None:
     return min(found, default=None)
 
 
+def check_plugin(python: Path) -> None:
+    """Raises EngineNotInstalled where vLLM would not find the composite model."""
+    if not _succeeds(python, _PLUGIN_PROBE):
+        raise EngineNotInstalled(
+            f"{python} has vLLM but not Lethe's plug-in, which auxiliaries need; run `make env`, or "
+            f"`{python} -m pip install --no-deps {_PROJECT}`"
+        )
+
+
 def _has_vllm(python: Path) -> bool:
+    return _succeeds(python, _PROBE)
+
+
+def _succeeds(python: Path, probe: str) -> bool:
     try:
-        return subprocess.run([python, "-c", _PROBE], check=False, timeout=_PROBE_TIMEOUT_S).returncode == 0
+        return subprocess.run([python, "-c", probe], check=False, timeout=_PROBE_TIMEOUT_S).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -13,7 +13,7 @@ from typing import Any
 from guards.engine import cache
 from guards.engine.launch import Auxiliary
 from proxy.engine.command import Device, EngineOptions
-from proxy.engine.discovery import available_memory, check_engine_python
+from proxy.engine.discovery import available_memory, check_engine_python, check_plugin
 from proxy.engine.errors import ModelUnusable, NotEnoughRoom, PortTaken
 
 MIN_FREE_DISK_BYTES = 100 * 1024**2  # logs, and vLLM's small caches
@@ -28,7 +28,9 @@ def check_before_start(options: EngineOptions, state: Path) -> None:
     """Raises the EngineUnavailable that fits when `options` cannot work here; creates the state directory."""
     check_engine_python(options.python)
     check_model(options)
-    check_auxiliaries(options)
+    if options.auxiliaries:
+        check_plugin(options.python)
+        check_auxiliaries(options)
     check_room(options, state)
     check_port(options.host, options.port)
 
