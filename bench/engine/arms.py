@@ -6,6 +6,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from guards.engine.contract import Arming, encode, request_fields
 from guards.engine.launch import ARCHITECTURE, PROCESSORS, Auxiliary, EngineConfig, Runner, engine_environment
 
 PROMPT_TOKENS, NEW_TOKENS = 32, 24
+LAST_LINES = 15  # of a process that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,12 @@ class Engine:
 
     def __init__(self, setting: Setting, options: dict[str, Any]) -> None:
         self._tokens = setting.new_tokens
+        self._said = tempfile.TemporaryFile("w+")  # shown when it fails  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             text=True,
             env=os.environ | {"GOMP_SPINCOUNT": "2000"},  # as `lethe engine`; read when libgomp is loaded
         )
@@ -78,7 +81,10 @@ class Engine:
         for line in self._process.stdout:
             if line.startswith(REPLY):
                 return json.loads(line[1:])
-        raise RuntimeError(f"a vLLM process of the bench ended with status {self._process.wait()}")
+        status = self._process.wait()
+        self._said.seek(0)
+        last = "\n".join(self._said.read().splitlines()[-LAST_LINES:])
+        raise RuntimeError(f"a vLLM process of the bench ended with status {status}:\n{last}")
 
     def ask(self, prompts: list[list[int]], armings: list[Arming | None], **more: Any) -> dict[str, Any]:
         salts = [request_fields(arming)["cache_salt"] for arming in armings]
@@ -88,6 +94,7 @@ class Engine:
 
     def close(self) -> None:
         self._process.stdin.close()
+        self._said.close()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
