@@ -3,15 +3,14 @@
 What was asked and said is hidden unless it is to be shown: a report about forgetting must not be a leak itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from evals.report import drawn
 from evals.report.cells import bold, estimate, number, signed, table
-from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
-from evals.report.published import DEVIATIONS, UTILITIES
 
 STYLE = Path(__file__).with_name("style.css")
 
@@ -68,15 +67,15 @@ def page(report: Report) -> str:
     settings = report.summary["settings"]
     sections = [
         _cards(report.summary, report.attacks, arms),
-        _section(
+        drawn.section(
             "Headline",
             "Means with 95 % intervals: Wilson's for shares, bootstrapped otherwise. Point at a number for its n.",
             _headline(report, arms),
         ),
-        _planes(report.summary, arms),
-        _subsets(report.summary, arms),
-        _languages(report.summary, arms),
-        _attacks(report.attacks),
+        drawn.planes(report.summary, arms),
+        drawn.subsets(report.summary, arms),
+        drawn.languages(report.summary, arms),
+        drawn.attacks(report.attacks),
         _differences(report.summary),
         _cases("Worst leaks", "Answers to what must be forgotten that hold most of the truth.", report.leaks, report),
         _cases("Worst losses", "Answers to what must be kept that were turned away or changed.", report.losses, report),
@@ -95,18 +94,6 @@ def page(report: Report) -> str:
 
 
 # -- parts
-
-
-def _section(title: str, hint: str, body: str) -> str:
-    return f'<section><h2>{escape(title)}</h2><p class="hint">{escape(hint)}</p>{body}</section>' if body else ""
-
-
-def _legend(arms: Sequence[str]) -> str:
-    return (
-        '<div class="legend">'
-        + "".join(f'<span><i class="arm{place}"></i>{escape(arm)}</span>' for place, arm in enumerate(arms))
-        + "</div>"
-    )
 
 
 def _cards(summary: Mapping[str, Any], attacks: Mapping[str, Any] | None, arms: Sequence[str]) -> str:
@@ -147,91 +134,6 @@ def _headline(report: Report, arms: Sequence[str]) -> str:
     return shown + ("<br>" + table(["arm", *(title for _, title in names)], more) if names else "")
 
 
-def _planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
-    near, ours = {}, {}
-    for arm in arms:
-        sets, totals = summary["arms"][arm]["sets"], summary["arms"][arm]["totals"]
-        forget, retain = sets.get("forget", {}).get("rouge"), sets.get("retain", {}).get("rouge")
-        if forget and retain:
-            near[arm] = (retain["value"], forget["value"])
-        if totals["forget_efficacy"] is not None and totals["model_utility_closer_look"] is not None:
-            ours[arm] = (totals["model_utility_closer_look"], totals["forget_efficacy"])
-    if not near and not ours:
-        return ""
-    charts = (forget_retain_plane(near, DEVIATIONS) if near else "") + (utility_plane(ours, UTILITIES) if ours else "")
-    hint = (
-        "The upper right corner forgets all and keeps all. Dashed arcs: deviation scores published for TOFU with "
-        "Llama-2-7B; other models and data, for orientation only."
-    )
-    return _section("Forgetting and keeping", hint, f'{_legend(arms)}<div class="side">{charts}</div>')
-
-
-def _subsets(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
-    body = ""
-    for metric, title in (
-        ("rouge", "ROUGE-L recall"),
-        ("accuracy", "Accuracy"),
-        ("turned_away", "Answers that say they do not know"),
-    ):
-        groups = _bars(summary, arms, metric, _is_plain)
-        if groups:
-            body += f"<p class=hint>{title}</p>{grouped_bars(groups, arms)}"
-    return _section(
-        "By set",
-        "Bars are means, whiskers 95 % intervals; point at one for its numbers.",
-        body and _legend(arms) + body,
-    )
-
-
-def _is_plain(name: str) -> bool:
-    return not _is_language(name)
-
-
-def _is_language(name: str) -> bool:
-    """Whether a set is one of another language: forget:fr."""
-    _, colon, language = name.rpartition(":")
-    return bool(colon) and len(language) == 2
-
-
-def _languages(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
-    groups = _bars(summary, arms, "rouge", _is_language)
-    return _section(
-        "By language",
-        "ROUGE-L recall of each set and language.",
-        _legend(arms) + grouped_bars(groups, arms) if groups else "",
-    )
-
-
-def _bars(
-    summary: Mapping[str, Any], arms: Sequence[str], metric: str, wanted: Callable[[str], bool]
-) -> dict[str, dict[str, Bar]]:
-    groups: dict[str, dict[str, Bar]] = {}
-    for arm in arms:
-        for name, scores in summary["arms"][arm]["sets"].items():
-            if metric in scores and wanted(name):
-                one = scores[metric]
-                groups.setdefault(name, {})[arm] = _bar(one, one["value"], one["n"])
-    return groups
-
-
-def _bar(one: Mapping[str, Any], value: float, n: int) -> Bar:
-    low, high = one["interval95"]
-    return Bar(value, low, high, n)
-
-
-def _attacks(attacks: Mapping[str, Any] | None) -> str:
-    if not attacks:
-        return ""
-    arms = list(attacks["total"])
-    groups = {
-        family: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
-        for family, found in sorted(attacks["families"].items(), key=lambda pair: -pair[1][arms[0]]["rate"])
-    }
-    attempts = sum(one["attempts"] for one in attacks["total"].values())
-    hint = f"Share of {attempts} attempts that gave the fact away, judged by words of the answer, not by the guards."
-    return _section("Attacks", hint, _legend(arms) + grouped_bars(groups, arms))
-
-
 def _differences(summary: Mapping[str, Any]) -> str:
     first = next(iter(summary["arms"]))
     rows = [
@@ -242,7 +144,7 @@ def _differences(summary: Mapping[str, Any]) -> str:
         if metric in ("rouge", "probability", "accuracy", "turned_away")
     ]
     hint = f"Mean difference from {first}, item by item; bold where its 95 % interval does not hold 0."
-    return _section(
+    return drawn.section(
         "Differences between arms", hint, table(["arm", "set", "metric", "difference"], rows) if rows else ""
     )
 
@@ -258,7 +160,9 @@ def _cases(title: str, hint: str, cases: Sequence[Case], report: Report) -> str:
         ]
         for case in cases
     ]
-    return _section(title, hint, table(["arm", "item", "score", "asked", "said"], rows, texts=(3, 4)) if rows else "")
+    return drawn.section(
+        title, hint, table(["arm", "item", "score", "asked", "said"], rows, texts=(3, 4)) if rows else ""
+    )
 
 
 def _cost(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
@@ -286,7 +190,9 @@ def _cost(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         "tokens",
         "added before the engine",
     ]
-    return _section("Cost", "As the client of this run saw it, with all its requests side by side.", table(head, rows))
+    return drawn.section(
+        "Cost", "As the client of this run saw it, with all its requests side by side.", table(head, rows)
+    )
 
 
 def _settings(report: Report) -> str:
@@ -300,6 +206,6 @@ def _settings(report: Report) -> str:
             [f"attacks: {escape(n)}", f"<code>{escape(str(v))}</code>"] for n, v in report.attacks["settings"].items()
         ]
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in report.summary["notes"])
-    return _section(
+    return drawn.section(
         "Settings", "The same settings, files and seeds ask the same.", table(["", ""], plain + files) + notes
     )
