@@ -1,0 +1,110 @@
+"""The parts of the page that are charts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
+from evals.report.published import DEVIATIONS, UTILITIES
+
+
+def section(title: str, hint: str, body: str) -> str:
+    """One part of the page; nothing where it has no body (markup)."""
+    return f'<section><h2>{escape(title)}</h2><p class="hint">{escape(hint)}</p>{body}</section>' if body else ""
+
+
+def _legend(arms: Sequence[str]) -> str:
+    return (
+        '<div class="legend">'
+        + "".join(f'<span><i class="arm{place}"></i>{escape(arm)}</span>' for place, arm in enumerate(arms))
+        + "</div>"
+    )
+
+
+def planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """Each arm between forgetting and keeping, beside published results."""
+    near, ours = {}, {}
+    for arm in arms:
+        sets, totals = summary["arms"][arm]["sets"], summary["arms"][arm]["totals"]
+        forget, retain = sets.get("forget", {}).get("rouge"), sets.get("retain", {}).get("rouge")
+        if forget and retain:
+            near[arm] = (retain["value"], forget["value"])
+        if totals["forget_efficacy"] is not None and totals["model_utility_closer_look"] is not None:
+            ours[arm] = (totals["model_utility_closer_look"], totals["forget_efficacy"])
+    if not near and not ours:
+        return ""
+    charts = (forget_retain_plane(near, DEVIATIONS) if near else "") + (utility_plane(ours, UTILITIES) if ours else "")
+    hint = (
+        "The upper right corner forgets all and keeps all. Dashed arcs: deviation scores published for TOFU with "
+        "Llama-2-7B; other models and data, for orientation only."
+    )
+    return section("Forgetting and keeping", hint, f'{_legend(arms)}<div class="side">{charts}</div>')
+
+
+def subsets(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """Bars by set."""
+    body = ""
+    for metric, title in (
+        ("rouge", "ROUGE-L recall"),
+        ("accuracy", "Accuracy"),
+        ("turned_away", "Answers that say they do not know"),
+    ):
+        groups = _bars(summary, arms, metric, _is_plain)
+        if groups:
+            body += f"<p class=hint>{title}</p>{grouped_bars(groups, arms)}"
+    return section(
+        "By set",
+        "Bars are means, whiskers 95 % intervals; point at one for its numbers.",
+        body and _legend(arms) + body,
+    )
+
+
+def _is_plain(name: str) -> bool:
+    return not _is_language(name)
+
+
+def _is_language(name: str) -> bool:
+    """Whether a set is one of another language: forget:fr."""
+    _, colon, language = name.rpartition(":")
+    return bool(colon) and len(language) == 2
+
+
+def languages(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """Bars by language, where there are several."""
+    groups = _bars(summary, arms, "rouge", _is_language)
+    return section(
+        "By language",
+        "ROUGE-L recall of each set and language.",
+        _legend(arms) + grouped_bars(groups, arms) if groups else "",
+    )
+
+
+def _bars(
+    summary: Mapping[str, Any], arms: Sequence[str], metric: str, wanted: Callable[[str], bool]
+) -> dict[str, dict[str, Bar]]:
+    groups: dict[str, dict[str, Bar]] = {}
+    for arm in arms:
+        for name, scores in summary["arms"][arm]["sets"].items():
+            if metric in scores and wanted(name):
+                one = scores[metric]
+                groups.setdefault(name, {})[arm] = _bar(one, one["value"], one["n"])
+    return groups
+
+
+def _bar(one: Mapping[str, Any], value: float, n: int) -> Bar:
+    low, high = one["interval95"]
+    return Bar(value, low, high, n)
+
+
+def attacks(attacks: Mapping[str, Any] | None) -> str:
+    """Bars by family of attacks."""
+    if not attacks:
+        return ""
+    arms = list(attacks["total"])
+    groups = {
+        family: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
+        for family, found in sorted(attacks["families"].items(), key=lambda pair: -pair[1][arms[0]]["rate"])
+    }
+    attempts = sum(one["attempts"] for one in attacks["total"].values())
+    hint = f"Share of {attempts} attempts that gave the fact away, judged by words of the answer, not by the guards."
+    return section("Attacks", hint, _legend(arms) + grouped_bars(groups, arms))
