@@ -1,11 +1,12 @@
-"""Make the two environments: `python3 requirements/install.py proxy|engine|test …`. Standard library only.
+"""Make the environments: `python3 requirements/install.py proxy|engine|test|harness …`. Standard library only.
 
 proxy    .venv: requirements/proxy.txt and the project itself
 engine   .venv-engine: vLLM (requirements/engine-cpu.txt, or engine-gpu.txt with LETHE_ENGINE=gpu), the models that come
          as packages, the project itself
 test     what the tests need on top, in both
+harness  .venv-harness: the lm-evaluation-harness, for `python -m evals.harness`
 
-Two environments, because the proxy must install without torch and vLLM, and because both pin numpy and the like on
+Two environments to serve with, because the proxy must install without torch and vLLM, and because both pin numpy and the like on
 their own.
 
 A finished step leaves a stamp that holds the hash of its list, so a second run takes no time and an interrupted one
@@ -27,10 +28,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LISTS = ROOT / "requirements"
-PROXY, ENGINE = ROOT / ".venv", ROOT / ".venv-engine"
+PROXY, ENGINE, HARNESS = ROOT / ".venv", ROOT / ".venv-engine", ROOT / ".venv-harness"
 MIN_PYTHON = (3, 11)
-# Installed 0.6 and 3.7 GB; pip holds the wheels besides while it unpacks them.
-NEEDED_BYTES = {PROXY: 1_500_000_000, ENGINE: 7_000_000_000}
+# Installed 0.6, 3.7 and 0.8 GB; pip holds the wheels besides while it unpacks them.
+NEEDED_BYTES = {PROXY: 1_500_000_000, ENGINE: 7_000_000_000, HARNESS: 1_500_000_000}
 STAMPS = ".lethe-stamps"
 POSTGRES = Path("/usr/lib/postgresql")  # where Debian puts its servers
 
@@ -41,7 +42,7 @@ class SetupError(Exception):
 
 def main(targets: list[str]) -> int:
     """Bring the named targets up to date. Returns the exit status."""
-    steps = {"proxy": set_up_proxy, "engine": set_up_engine, "test": set_up_tests}
+    steps = {"proxy": set_up_proxy, "engine": set_up_engine, "test": set_up_tests, "harness": set_up_harness}
     if not targets or set(targets) - set(steps):
         say(f"usage: {Path(sys.argv[0]).name} {' | '.join(steps)} …")
         return 2
@@ -93,6 +94,13 @@ def set_up_tests() -> None:
     install_list(PROXY, "test.txt")
     install_list(ENGINE, "engine-test.txt")
     install_postgres()
+
+
+def set_up_harness() -> None:
+    """A foreign tool with some seventy packages of its own, beside everything else."""
+    make_environment(HARNESS)
+    install_list(HARNESS, "build.txt")
+    install_list(HARNESS, "harness.txt")
 
 
 def install_postgres() -> None:

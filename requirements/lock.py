@@ -62,6 +62,11 @@ def locks() -> dict[str, Lock]:
             beside=("proxy.txt",),
             sources=" from test.in",
         ),
+        "harness": Lock(
+            "EleutherAI's lm-evaluation-harness, an environment of its own.",
+            asked_in("harness.in"),
+            sources=" from harness.in",
+        ),
         "engine-test": Lock(
             "What tests/engine needs beside engine-cpu.txt; versions as in test.txt.",
             ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout"),

@@ -203,7 +203,9 @@ def pins(name: str) -> dict[str, str]:
     return {key: pin.partition("==")[2] for key, pin in lock.pinned_in(name).items()}
 
 
-@pytest.mark.parametrize("name", ["build", "proxy", "test", "engine-cpu", "engine-gpu", "engine-test", "models"])
+@pytest.mark.parametrize(
+    "name", ["build", "proxy", "test", "engine-cpu", "engine-gpu", "engine-test", "models", "harness"]
+)
 def test_every_list_pins_everything_and_holds_no_local_version(name: str):
     versions = pins(f"{name}.txt")
     assert versions
