@@ -1,1 +1,1 @@
-"""A foreign tool against the proxy: EleutherAI's lm-evaluation-harness, as it would ask any OpenAI-compatible server."""
+"""A foreign tool against the proxy: EleutherAI's lm-evaluation-harness, as any OpenAI-compatible server is asked."""

@@ -53,7 +53,7 @@ def test_rows_that_make_no_choice_are_named(tmp_path: Path, text: str) -> None:
 
 def test_a_missing_tool_is_told_with_the_cure(tmp_path: Path, rows: Path) -> None:
     arguments = argparse.Namespace(tool=tmp_path / "lm_eval", rows=rows, limit=None, arms="raw")
-    with pytest.raises(HarnessError, match="install.py harness"):
+    with pytest.raises(HarnessError, match=r"install\.py harness"):
         measured(arguments)
 
 
