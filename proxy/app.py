@@ -96,9 +96,7 @@ async def _assembled(
 ) -> Server:
     metrics = Metrics()
     keys = await asyncio.to_thread(config.sealing_keys)
-    ledger = await asyncio.to_thread(
-        open_ledger, config.ledger_path, config.ledger.url, locked=worker is not None
-    )
+    ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url, locked=worker is not None)
     try:
         sealing = await asyncio.to_thread(bound, ledger, keys)
     except LedgerError:

@@ -6,8 +6,8 @@ engine   .venv-engine: vLLM (requirements/engine-cpu.txt, or engine-gpu.txt with
 test     what the tests need on top, in both
 harness  .venv-harness: the lm-evaluation-harness, for `python -m evals.harness`
 
-Two environments to serve with, because the proxy must install without torch and vLLM, and because both pin numpy and the
-like on their own.
+Two environments to serve with, because the proxy must install without torch and vLLM, and because both pin numpy and
+the like on their own.
 
 A finished step leaves a stamp that holds the hash of its list, so a second run takes no time and an interrupted one
 goes on where it stopped. Environment: LETHE_PIP_ARGS is passed to every `pip install` (an index, a wheel folder),
