@@ -1,9 +1,9 @@
 """The gate: is a request near a forget set? One guard per set, with the set's policy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from guards.model import Allow, Assistant, Offset, Signals, Verdict, verdict_of
+from guards.model import Allow, Amend, Assistant, Offset, Signals, Verdict, verdict_of
 from guards.policy import Policy, Rung
 from guards.strength import strength_of
 from indexes.entries import State
@@ -35,7 +35,13 @@ class Gate:
         """The first rung of the set's ladder if any hit acts; the next one where an offset cannot be."""
         if not any(match.state is State.ACTIVE for match in hits):
             return Allow()
-        return verdict_of(self.policy, self._ladder(hits), self._offset(hits, assistants))
+        offset = self._offset(hits, assistants)
+        verdict = verdict_of(self.policy, self._ladder(hits), offset)
+        if isinstance(verdict, Amend) and Rung.OFFSET in self.policy.on_match:
+            return replace(
+                verdict, offset=offset
+            )  # a rung keeps the offset of the one before, also where that is passed
+        return verdict
 
     def lacks(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> str | None:
         """The assistant that the ladder begins with and that cannot be armed now."""

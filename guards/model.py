@@ -57,10 +57,14 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Amend:
-    """Let the model answer, told to answer as one that never knew; `rest` are the rungs after this one."""
+    """Let the model answer, told to answer as one that never knew; `rest` are the rungs after this one.
+
+    `offset`: what a ladder that was entered above its offset subtracts all the same.
+    """
 
     policy: Policy
     rest: tuple[Rung, ...]
+    offset: Offset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +155,9 @@ def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], scan: Sc
     An offset that one set wants stays beside the stricter rung of another.
     """
     always = scan is ScanOutput.ALWAYS
-    wanted = {verdict.offset.assistant for verdict in verdicts if isinstance(verdict, Arm)}
-    strongest = max((v.offset for v in verdicts if isinstance(v, Arm)), key=lambda o: o.strength, default=None)
-    offset = strongest if len(wanted) == 1 else None
+    offsets = [verdict.offset for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset]
+    one = len({offset.assistant for offset in offsets}) == 1  # more than one a request cannot carry
+    offset = max(offsets, key=lambda found: found.strength) if one else None
     match strictest(verdicts):
         case Allow():
             return Plan(policy=default, scan_output=always, findings=findings)

@@ -119,3 +119,13 @@ def test_an_entry_that_leaked_begins_higher(ladder: tuple[Rung, ...], raised: in
     assert type(judged(NEAR, replace(NEAR, entry_id="e2", raised=raised), policy=policy)) is expected
     watching = replace(NEAR, raised=raised, state=State.OBSERVE)
     assert type(judged(NEAR, watching, policy=policy)) is type(judged(NEAR, policy=policy))
+
+
+def test_an_entry_that_begins_above_the_offset_keeps_it() -> None:
+    policy = replace(SUBTRACTING, on_match=(Rung.OFFSET, Rung.INSTRUCT))
+    gate = Gate("s1", policy)
+    leaked = gate.hits(Signals((replace(NEAR, score=0.9, raised=1),)))
+    assert gate.judge(leaked, ULD) == Amend(policy, (), Offset("uld", 1.0))
+    assert gate.judge(leaked, {}) == Amend(policy, ())
+    without = Gate("s1", replace(policy, on_match=(Rung.INSTRUCT,)))
+    assert without.judge((replace(NEAR, score=0.9),), ULD) == Amend(without.policy, ())

@@ -81,6 +81,13 @@ def test_an_offset_stands_beside_the_stricter_rung_of_another_set() -> None:
     assert planned().offset is None
 
 
+def test_an_offset_beside_a_note_is_carried_with_it() -> None:
+    beside = Amend(MILD, (Rung.REFUSE,), Offset("uld", 0.5))
+    assert planned(beside).offset == Offset("uld", 0.5)
+    assert planned(beside, STRONG).offset == Offset("uld", 1.0)
+    assert (planned(beside, OTHER).rung, planned(beside, OTHER).offset) == (Rung.INSTRUCT, None)
+
+
 def test_a_plan_whose_offset_is_gone_never_asks_for_the_base_models_answer() -> None:
     assert planned(WEAK).without_offset().rungs == LADDER
     assert planned(Arm(MILD, (), Offset("uld", 1.0))).without_offset().rung is Rung.REFUSE
