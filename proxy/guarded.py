@@ -178,7 +178,7 @@ class GuardedStream:
         return found
 
     def _new_filter(self, leaf: Leaf) -> Filter:
-        inner = PhraseFilter(self._generation.phrases, self._generation.forbidden)
+        inner = PhraseFilter(self._generation.phrases, self._generation.forbidden, disguised=True)
         one = JsonTextFilter(inner) if self._answer.is_json(leaf.channel) else inner
         lead = self._call.lead(leaf.choice)
         if lead and self._answer.continues(leaf.channel):

@@ -51,8 +51,10 @@ def measured(rounds: int) -> dict[str, float]:
     indexes = {size: _index(size, words, rng) for size in SIZES}
     figures: dict[str, float] = {"chunks": float(len(chunks)), "floor_us_per_chunk": _floor(events, rounds)}
     ways: dict[str, Callable[[Generation], list[float]]] = {
-        "filter": lambda g: _times(PhraseFilter(g.phrases, g.forbidden).on_delta, chunks),
-        "json_filter": lambda g: _times(JsonTextFilter(PhraseFilter(g.phrases, g.forbidden)).on_delta, chunks),
+        "filter": lambda g: _times(PhraseFilter(g.phrases, g.forbidden, disguised=True).on_delta, chunks),
+        "json_filter": lambda g: _times(
+            JsonTextFilter(PhraseFilter(g.phrases, g.forbidden, disguised=True)).on_delta, chunks
+        ),
         "guarded": lambda g: _times(GuardedStream(Chat(), _CALL, g).feed, events),
     }
     for name, way in ways.items():

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from indexes.phrases import PASSAGE_WORDS, PhraseTable, PhraseWalk
+from guards.stream.disguises import disguises
+from indexes.phrases import PASSAGE_WORDS, Hit, PhraseTable, PhraseWalk
 from indexes.words import Word, WordStream
 
 
@@ -37,8 +38,13 @@ Step = Release | Cut
 class PhraseFilter:
     """Filters one text of one choice. After a `Cut` it must not be fed any more."""
 
-    def __init__(self, table: PhraseTable, forbidden: Callable[[int], bool]) -> None:
-        """`forbidden` tells which slots of the table act (see `Generation.forbidden`)."""
+    def __init__(self, table: PhraseTable, forbidden: Callable[[int], bool], *, disguised: bool = False) -> None:
+        """`forbidden` tells which slots of the table act (see `Generation.forbidden`).
+
+        `disguised`: phrases are also recognised in other spellings and codes (see `disguises`).
+        """
+        self._disguised = disguised
+        self._disguises = disguises(table, forbidden) if disguised else []
         self._table = table
         self._walk = PhraseWalk(table, forbidden)
         self._words = WordStream()
@@ -66,7 +72,8 @@ class PhraseFilter:
             piece = text[start : start + room]
             start += room
             self._held += piece
-            step = self._take(self._words.feed(piece))
+            at = self._words.position
+            step = self._take(self._words.feed(piece), piece, at)
             released.append(step.text)
             if isinstance(step, Cut):
                 return Cut("".join(released), step.slot)
@@ -76,7 +83,7 @@ class PhraseFilter:
 
     def on_finish(self) -> Step:
         """Ends the text: releases what is held, unless its last word completes a phrase."""
-        step = self._take(self._words.finish())
+        step = self._take(self._words.finish(), ended=True)
         if isinstance(step, Cut):
             return step
         return Release(step.text + self._release(self._words.position))
@@ -95,24 +102,36 @@ class PhraseFilter:
         """
         self._table = table
         self._walk = PhraseWalk(table, forbidden)
+        self._disguises = disguises(table, forbidden) if self._disguised else []
         replayed, self._recent = list(self._recent), deque(maxlen=PASSAGE_WORDS)
         return self._take(replayed)
 
-    def _take(self, words: list[Word]) -> Step:
+    def _take(self, words: list[Word], piece: str = "", at: int = 0, *, ended: bool = False) -> Step:
+        found: list[Hit] = []
         for word in words:
             self._recent.append(word)
-            hits = [hit for hit in self._walk.advance((word,)) if hit.end > self._held_from]
-            if hits:  # the first word that completes a phrase decides, whatever else came in the same delta
-                first = min(hits, key=lambda hit: hit.start)
-                return Cut(self._release(first.start), first.slot)
+            found += [hit for hit in self._walk.advance((word,)) if hit.end > self._held_from]
+            if found:  # the first word that completes a phrase decides, whatever else came in the same delta
+                break
+        for disguise in self._disguises:
+            hits = disguise.feed(piece, at, words) + (disguise.finish() if ended else [])
+            found += [hit for hit in hits if hit.end > self._held_from]
+        if found:
+            first = min(found, key=lambda hit: (hit.end, hit.start))
+            return Cut(self._release(first.start), first.slot)
         return Release(self._release(self._safe()))
 
     def _safe(self) -> int:
         """Offset before which nothing can be part of a phrase still to come."""
-        if self._words.open_longer_than(self._table.longest_word):
-            return self._words.position  # no phrase has a word this long, so none goes on here
-        starts = (self._walk.start, self._words.open_start, self._words.position)
-        return min(start for start in starts if start is not None)
+        starts = [self._words.position]
+        too_long = self._words.open_longer_than(self._table.longest_word)
+        if not too_long:  # no phrase has a word this long, so none goes on here
+            starts += [start for start in (self._walk.start, self._words.open_start) if start is not None]
+        in_word = bool(self._disguises) and self._words.open_longer_than(1)
+        for disguise in self._disguises:
+            start = None if too_long and disguise.by_words else disguise.start(in_word=in_word)
+            starts += [] if start is None else [start]
+        return min(starts)
 
     def _release(self, until: int) -> str:
         size = max(0, until - self._held_from)

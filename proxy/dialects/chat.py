@@ -41,6 +41,7 @@ _SAID = frozenset(
     )
 )
 """Fields of a message or delta that a client may have of a checked answer."""
+_TEXTS = ("role", "content", "refusal", "reasoning", "reasoning_content")
 
 
 class Chat:
@@ -122,7 +123,7 @@ class Chat:
         changed = keep_only(_CHOICE_FIELDS, choice)
         for part in ("delta", "message"):
             said = choice.get(part)
-            if not isinstance(said, dict | None):
+            if not isinstance(said, dict | None) or not _is_said(said or {}):
                 raise BrokenStream("an event of the engine has an unknown shape")
             if said is not None and keep_only(_SAID, said):
                 choice[part], changed = {name: value for name, value in said.items() if name in _SAID}, True
@@ -149,6 +150,14 @@ class Chat:
     def _event(head: Json, choice: int, delta: Json, reason: str | None) -> Json:
         item = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": reason}
         return {**head, "object": "chat.completion.chunk", "choices": [item]}
+
+
+def _is_said(said: Json) -> bool:
+    """True when texts are texts and calls are lists of objects: a client puts nothing else together."""
+    calls = said.get("tool_calls") or []
+    return all(isinstance(said.get(name), str | None) for name in _TEXTS) and (
+        isinstance(calls, list) and all(isinstance(call, dict) for call in calls)
+    )
 
 
 def _answers(message: Any) -> bool:

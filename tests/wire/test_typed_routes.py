@@ -320,7 +320,7 @@ async def test_the_engines_copy_of_its_prompt_does_not_leave(armed: Lethe, path:
 @BOTH
 @STREAMED_AND_NOT
 async def test_a_broken_engine_never_looks_like_an_answer(armed: Lethe, path: str, stream: bool) -> None:
-    for steps in ((Say("a "), Close()), (Say("a "), Fail("Marit"))):
+    for steps in ((Say("Well, "), Close()), (Say("Well, "), Fail("Marit"))):
         armed.engine.answers(*steps)
         if not stream:
             assert (await ask(armed, path, QUESTION)).status in (500, 502)

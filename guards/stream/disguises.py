@@ -1,0 +1,293 @@
+"""What a text says in disguise: other spellings of its words, letters set apart, codes. Followed as it streams.
+
+A model that must not say a phrase can be asked to write it in rot13, with digits for letters, turned round, letter by
+letter, in base64 or in hexadecimal. Each disguise is read beside the text itself, word by word or character by
+character, and answers two questions: does what it reads complete a forbidden phrase, and from which character of the
+raw text on could what it reads still become one. So a disguised phrase is held back like a plain one, and nothing else
+is. What is no code breaks off within a few characters: random bytes are no text.
+
+Written backwards as a whole a phrase begins with its end: it is recognised when its first word comes, and that word
+and what follows stay; what came before it has left.
+"""
+
+import codecs
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from indexes.phrases import PASSAGE_WORDS, Hit, PhraseTable, PhraseWalk
+from indexes.words import Word, WordStream
+
+Forbidden = Callable[[int], bool]
+
+MAX_SPELLINGS = 512  # ways to part letters that are set apart into words, followed at once; real names have few
+_LEET = str.maketrans("0134578", "oieastb")
+_BASE64 = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
+_BASE64 |= {"-": 62, "_": 63}
+_HEX = {char: int(char, 16) for char in "0123456789abcdefABCDEF"}
+_BETWEEN_HEX = frozenset(" :,\n\t")
+
+
+class Disguise(Protocol):
+    """One way to read a text."""
+
+    by_words: bool
+    """It reads the words of the text, not its characters."""
+
+    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        """Takes the next piece, which begins at `offset`, and the words that it completed; what it says in disguise."""
+        ...
+
+    def finish(self) -> list[Hit]:
+        """Ends the text; what its last characters complete."""
+        ...
+
+    def start(self, *, in_word: bool) -> int | None:
+        """Offset from which on the text could still become a phrase in this disguise; None when it could not.
+
+        `in_word`: a word of several letters is under way.
+        """
+        ...
+
+
+def disguises(table: PhraseTable, forbidden: Forbidden) -> list[Disguise]:
+    """All of them, for one text."""
+    return [
+        Respelled(table, forbidden, lambda word: word.translate(_LEET)),
+        Respelled(table, forbidden, lambda word: codecs.encode(word, "rot13")),
+        Respelled(table, forbidden, lambda word: word[::-1]),
+        Backwards(table, forbidden),
+        SetApart(table, forbidden),
+        Coded(table, forbidden, Base64Reader()),
+        Coded(table, forbidden, HexReader()),
+    ]
+
+
+class Respelled:
+    """Each word in another spelling: digits for letters, rot13, its letters turned round."""
+
+    by_words = True
+
+    def __init__(self, table: PhraseTable, forbidden: Forbidden, spelling: Callable[[str], str]) -> None:
+        self._walk = PhraseWalk(table, forbidden)
+        self._spelling = spelling
+
+    def start(self, *, in_word: bool) -> int | None:
+        return self._walk.start
+
+    def finish(self) -> list[Hit]:
+        return []
+
+    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        return self._walk.advance([Word(self._spelling(w.text), w.start, w.end) for w in words]) if words else []
+
+
+class Backwards:
+    """The whole written from its end: the letters of the words and their order."""
+
+    by_words = True
+
+    def __init__(self, table: PhraseTable, forbidden: Forbidden) -> None:
+        self._table = table
+        self._forbidden = forbidden
+        self._last: deque[Word] = deque(maxlen=PASSAGE_WORDS)
+
+    def start(self, *, in_word: bool) -> int | None:
+        return None
+
+    def finish(self) -> list[Hit]:
+        return []
+
+    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        hits: list[Hit] = []
+        for word in words:
+            self._last.append(word)
+            node: int | None = 0
+            for place, earlier in enumerate(reversed(self._last)):
+                node = self._table.child(node or 0, earlier.text[::-1])
+                if node is None:
+                    break
+                if place:  # one word alone may be a word of its own
+                    hits += [
+                        Hit(slot, word.start, word.end) for slot in self._table.ends(node) if self._forbidden(slot)
+                    ]
+        return hits
+
+
+class SetApart:
+    """Letters that stand alone, read as words in every way that they can be joined."""
+
+    by_words = True
+
+    def __init__(self, table: PhraseTable, forbidden: Forbidden) -> None:
+        self._table = table
+        self._forbidden = forbidden
+        self._ways: list[tuple[int, int, str]] = []
+        """Where each begins, the node it has reached, and the letters of the word under way."""
+
+    def start(self, *, in_word: bool) -> int | None:
+        return self._ways[0][0] if self._ways and not in_word else None
+
+    def finish(self) -> list[Hit]:
+        return []
+
+    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        hits: list[Hit] = []
+        for word in words:
+            if len(word.text) != 1:
+                self._ways = []
+                continue
+            ways: list[tuple[int, int, str]] = []
+            for start, node, letters in (*self._ways, (word.start, 0, "")):
+                joined = letters + word.text
+                if len(joined) < self._table.longest_word:
+                    ways.append((start, node, joined))
+                child = self._table.child(node, joined)
+                if child is not None:
+                    ways.append((start, child, ""))
+                    if word.start > start:  # a letter alone is not set apart from anything
+                        ends = self._table.ends(child)
+                        hits += [Hit(slot, start, word.end) for slot in ends if self._forbidden(slot)]
+            self._ways = ways[-MAX_SPELLINGS:]
+        return hits
+
+
+class Reader(Protocol):
+    """Decodes a code character by character."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last character is part of something that is not decoded yet."""
+        ...
+
+    def feed(self, char: str) -> str | None:
+        """What the next character completes, "" for nothing yet; None when the text here is not in this code."""
+        ...
+
+    def reset(self) -> None:
+        """Begins anew."""
+        ...
+
+
+class Coded:
+    """A code of bytes that are text."""
+
+    by_words = False
+
+    def __init__(self, table: PhraseTable, forbidden: Forbidden, reader: Reader) -> None:
+        self._table = table
+        self._forbidden = forbidden
+        self._reader = reader
+        self._end = 0
+        """How many characters of the raw text were read."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._words = WordStream()
+        self._walk = PhraseWalk(self._table, self._forbidden)
+        self._origin: list[int] = []
+        """For each decoded character, where in the raw text its code begins."""
+        self._since: int | None = None
+        """Where the code of the next character begins."""
+        self._reader.reset()
+
+    def start(self, *, in_word: bool) -> int | None:
+        if not self._origin:
+            return None
+        if self._words.open_longer_than(self._table.longest_word):
+            return self._since  # no phrase has a word this long, but one may begin with the next
+        places = [place for place in (self._walk.start, self._words.open_start) if place is not None]
+        return self._origin[min(places)] if places else self._since
+
+    def finish(self) -> list[Hit]:
+        return self._found(self._words.finish(), self._end)
+
+    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        hits: list[Hit] = []
+        for place, char in enumerate(text, offset):
+            decoded = self._reader.feed(char)
+            if decoded is None:
+                hits += self._found(self._words.finish(), place)
+                if self._origin:
+                    self._begin()
+                self._since = None
+                self._reader.reset()
+                continue
+            since = place if self._since is None else self._since
+            if decoded:
+                self._origin += [since] * len(decoded)
+                since = place
+                hits += self._found(self._words.feed(decoded), place)
+            self._since = since if self._reader.pending else None
+        if text:
+            self._end = offset + len(text)
+        return hits
+
+    def _found(self, words: list[Word], place: int) -> list[Hit]:
+        return [Hit(hit.slot, self._origin[hit.start], place) for hit in self._walk.advance(words)]
+
+
+class Base64Reader:
+    """Base64 in either alphabet. Padding and line ends part words and end nothing."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @property
+    def pending(self) -> bool:
+        return self._count % 4 != 0 or bool(self._decoder.getstate()[0])
+
+    def reset(self) -> None:
+        self._bits = self._count = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, char: str) -> str | None:
+        value = _BASE64.get(char)
+        if value is None:
+            if char in "=\r\n" and self._count % 4 != 1:
+                self._bits = self._count = 0
+                self._decoder.reset()
+                return " "
+            return None
+        self._bits, self._count = (self._bits << 6 | value) & 0xFFF, self._count + 1
+        shift = (0, None, 4, 2)[self._count % 4]
+        return "" if shift is None else _text_of(self._decoder, self._bits >> shift & 0xFF)
+
+
+class HexReader:
+    """Pairs of hexadecimal digits, with or without something between them."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @property
+    def pending(self) -> bool:
+        return self._first is not None or bool(self._decoder.getstate()[0])
+
+    def reset(self) -> None:
+        self._first: int | None = None
+        self._together = 0
+        """Bytes since something stood between them."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, char: str) -> str | None:
+        value = _HEX.get(char)
+        if value is None:
+            if self._first is not None or char not in _BETWEEN_HEX:
+                return None
+            parts, self._together = self._together > 1, 0  # what stands between whole codes parts their texts
+            return " " if parts else ""
+        if self._first is None:
+            self._first = value
+            return ""
+        byte, self._first = self._first << 4 | value, None
+        self._together += 1
+        return _text_of(self._decoder, byte)
+
+
+def _text_of(decoder: codecs.IncrementalDecoder, byte: int) -> str | None:
+    try:
+        decoded = decoder.decode(bytes((byte,)))
+    except UnicodeDecodeError:
+        return None
+    return decoded if all(char.isprintable() or char in "\n\r\t" for char in decoded) else None

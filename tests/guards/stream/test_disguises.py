@@ -1,0 +1,144 @@
+"""Phrases in disguise: held back, cut and bounded like plain ones, however the text arrives."""
+
+import base64
+import codecs
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guards.stream.json_text import JsonTextFilter
+from guards.stream.phrase import Cut, PhraseFilter
+from indexes.phrases import PhraseTable, pieces
+
+PHRASE = "Ilse Okonkwo-Brandt"
+OTHER = "the seventh harbour of Tamsin"
+LEET = str.maketrans("oieastb", "0134578")
+
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+    "digits for letters": lambda text: text.lower().translate(LEET),
+    "words turned": lambda text: " ".join(word[::-1] for word in text.replace("-", " ").split()),
+    "letters apart": lambda text: "  ".join(" ".join(word) for word in text.replace("-", " ").split()),
+    "letters with dots": lambda text: ".".join(text.replace("-", " ").replace(" ", "")),
+    "a letter a line": lambda text: "\n".join(text.replace("-", " ")),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 in a text": lambda text: base64.b64encode(f"They say that {text} did it.".encode()).decode(),
+    "base64 for urls": lambda text: base64.urlsafe_b64encode(f"?{text}?".encode()).decode(),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal apart": lambda text: text.encode().hex(" "),
+    "hexadecimal, large": lambda text: text.encode().hex(":").upper(),
+}
+
+DISGUISES = pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+
+
+@pytest.fixture(scope="module")
+def table() -> PhraseTable:
+    found = PhraseTable()
+    for slot, text in enumerate((PHRASE, OTHER)):
+        for piece in pieces(text):
+            found.add(piece, slot)
+    return found
+
+
+def run(table: PhraseTable, chunks: list[str]) -> tuple[str, bool]:
+    """What leaves, and whether it was cut."""
+    one, out = PhraseFilter(table, lambda _: True, disguised=True), ""
+    for chunk in chunks:
+        step = one.on_delta(chunk)
+        out += step.text
+        if isinstance(step, Cut):
+            return out, True
+    step = one.on_finish()
+    return out + step.text, isinstance(step, Cut)
+
+
+@DISGUISES
+def test_no_cut_of_the_text_lets_it_through(table: PhraseTable, written: Callable[[str], str]) -> None:
+    code = written(PHRASE)
+    text = f"Well then: {code} and so on."
+    expected = run(table, [text])
+    assert expected[1]
+    assert text.startswith(expected[0])
+    assert len(expected[0]) < len("Well then: ") + len(code) / 2
+    assert run(table, list(text)) == expected
+    for place in range(len(text)):
+        assert run(table, [text[:place], text[place:]]) == expected
+
+
+@DISGUISES
+def test_it_is_found_at_the_end_and_at_the_start(table: PhraseTable, written: Callable[[str], str]) -> None:
+    for text in (written(PHRASE), f"So: {written(PHRASE)}", f"{written(PHRASE)} Yes."):
+        assert run(table, list(text))[1], text
+
+
+@DISGUISES
+def test_parts_of_it_pass_whole(table: PhraseTable, written: Callable[[str], str]) -> None:
+    for text in ("Ilse Okonkwo", "Brandt Okonkwo", "Ilse and Okonkwo-Brandt", "harbour of Tamsin"):
+        code = f"So: {written(text)}."
+        assert run(table, list(code)) == (code, False)
+
+
+def test_written_from_its_end_it_stops_before_its_first_word(table: PhraseTable) -> None:
+    text = f"So: {PHRASE[::-1]} did."
+    out, was_cut = run(table, list(text))
+    assert was_cut
+    assert "eslI" not in out
+    assert run(table, [text]) == (out, was_cut)
+
+
+ORDINARY = [
+    "The capital of France is Paris, and 42 people deadbeef added a cafe in 1984.",
+    "Plan B: add 3 eggs, then x = y + z; see section 4.2 (a) and (b). OK!",
+    "U.S.A. and the E.U. met at 10:30; I said: a b c d e f g h i j k l m n o p q r s t u v w x y z.",
+    "SGVsbG8sIHdvcmxkISBUaGlzIGlzIG9yZGluYXJ5Lg== is how one writes it. 48656c6c6f too.",
+    "Ünïcödé, 東京, Москва and emoji 🎻 pass as well.\n\n- one\n- two\n",
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text_passes_and_is_hardly_held(table: PhraseTable, text: str) -> None:
+    assert run(table, [text]) == (text, False)
+    one, shown = PhraseFilter(table, lambda _: True, disguised=True), 0
+    for place, char in enumerate(text, 1):
+        shown += len(one.on_delta(char).text)
+        assert place - shown <= 2 * table.longest_word + 4, text[shown:place]
+
+
+@given(st.data())
+def test_any_text_in_any_pieces(data: st.DataObject) -> None:
+    found = PhraseTable()
+    for piece in pieces(PHRASE):
+        found.add(piece, 0)
+    words = [written(text) for written in WRITTEN.values() for text in (PHRASE, "Ilse", "Okonkwo", "no")]
+    text = " | ".join(data.draw(st.lists(st.sampled_from([*words, "a", "so", "4d", "TW", ".", "\n"]), max_size=6)))
+    places = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    chunks = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
+    out, was_cut = run(found, chunks)
+    assert text.startswith(out)
+    assert was_cut or out == text
+    assert run(found, list(text))[1] == was_cut
+    assert not any(written(PHRASE) in out for written in WRITTEN.values())
+
+
+def test_arguments_of_tools_are_read_in_disguise_too(table: PhraseTable) -> None:
+    text = '{"note": "' + base64.b64encode(PHRASE.encode()).decode() + '"}'
+    one, out = JsonTextFilter(PhraseFilter(table, lambda _: True, disguised=True)), ""
+    steps = [one.on_delta(char) for char in text[:30]]
+    assert not any(isinstance(step, Cut) for step in steps[:20])
+    out = "".join(step.text for step in steps)
+    assert text[10:] not in out
+    assert out == text[:10]
+
+
+@pytest.mark.parametrize(
+    "junk", ["a " * 50_000, "4d" * 50_000, "TWFy" * 25_000, "A1b2" * 25_000, "e" * 100_000, "=\n" * 50_000]
+)
+def test_megabytes_of_junk_cost_little_more_than_reading_them(table: PhraseTable, junk: str) -> None:
+    """Work is bounded by the text: ways to part letters are pruned, codes are decoded once."""
+    one = PhraseFilter(table, lambda _: True, disguised=True)
+    assert not isinstance(one.on_delta(junk), Cut)
+    assert one.holding <= table.longest_span
