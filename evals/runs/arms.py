@@ -39,7 +39,8 @@ class Arm:
             return cls(name)
         ladder = tuple(name.split("+"))
         try:
-            DEFAULT_POLICY.with_changes({"on_match": list(ladder)})
+            # What an offset subtracts, each set's own policy says; the server refuses one that does not.
+            DEFAULT_POLICY.with_changes({"on_match": list(ladder), "assistant": "of-the-set"})
         except PolicyError as error:
             raise ArmError(
                 f"'{name}' is no arm: there are {', '.join(served)}, and ladders such as instruct+refuse ({error})"

@@ -72,6 +72,7 @@ def test_arms_are_the_servers_or_ladders() -> None:
     raw, strict, ladder = parsed("raw, strict,instruct+refuse", served)
     assert (raw.header, strict.header, ladder.header) == ("raw", "strict", "guarded")
     assert ladder.ladder == ("instruct", "refuse")
+    assert parsed("offset+instruct", served)[0].ladder == ("offset", "instruct")  # the set says what is subtracted
     for wrong in ("rawr", "refuse+instruct", "", "raw,raw"):
         with pytest.raises(ArmError):
             parsed(wrong, served)
