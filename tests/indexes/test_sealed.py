@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexes.entries import Entry, Kind, Storage, check
-from indexes.generation import ForgetIndex, Generation, scan_of
+from indexes.generation import ForgetIndex, Generation
 from indexes.matches import Via
 from indexes.phrases import PhraseTable, PhraseWalk, pieces
+from indexes.scan import scan_of
 from indexes.sealed import Phrases, Sealed, SealedPhraseTable, SealError, SealingKeys, new_key, sealed
 from indexes.told import cues
 from indexes.windows import windows_of
