@@ -22,6 +22,7 @@ Forbidden = Callable[[int], bool]
 
 MAX_SPELLINGS = 512  # ways to part letters that are set apart into words, followed at once; real names have few
 _LEET = str.maketrans("0134578", "oieastb")
+_ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")  # normal forms are lower case
 _BASE64 = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 _BASE64 |= {"-": 62, "_": 63}
 _HEX = {char: int(char, 16) for char in "0123456789abcdefABCDEF"}
@@ -54,7 +55,7 @@ def disguises(table: PhraseTable, forbidden: Forbidden) -> list[Disguise]:
     """All of them, for one text."""
     return [
         Respelled(table, forbidden, lambda word: word.translate(_LEET)),
-        Respelled(table, forbidden, lambda word: codecs.encode(word, "rot13")),
+        Respelled(table, forbidden, lambda word: word.translate(_ROT13)),
         Respelled(table, forbidden, lambda word: word[::-1]),
         Backwards(table, forbidden),
         SetApart(table, forbidden),

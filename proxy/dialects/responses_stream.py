@@ -67,6 +67,7 @@ _ITEM_FIELDS = frozenset(
     (
         *("id", "type", "role", "status", "content", "summary", "phase", "name", "namespace", "arguments", "input"),
         *("call_id", "code", "container_id", "outputs", "action", "server_label", "output", "error", "queries"),
+        *("async", "caller"),
         "encrypted_content",  # emptied
     )
 )

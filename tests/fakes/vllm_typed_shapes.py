@@ -147,6 +147,8 @@ class ResponsesShape(TypedShape):
                 "name": call.get("function", {}).get("name", "note"),
                 "type": "function_call",
                 "id": f"fc_{index}",
+                "async": None,
+                "caller": None,
                 "namespace": None,
                 "status": "in_progress",
             }
@@ -195,9 +197,9 @@ class ResponsesShape(TypedShape):
                 {
                     "arguments": text,
                     "item_id": at["item_id"],
-                    "name": self._item["name"],
                     "output_index": index,
                     "type": "response.function_call_arguments.done",
+                    "name": self._item["name"],
                 }
             )
             item = {**self._item, "arguments": text, "status": "completed"}
