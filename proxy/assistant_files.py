@@ -63,10 +63,18 @@ def _check_fit(folder: Path, card: Card, slots: Slots) -> None:
         card.arming(card.max_strength, slots.names)
     except ContractError as error:
         raise NotUsable(f"'{card.name}' cannot be armed: {error}") from error
-    if slots.base is not None and fingerprint.of(slots.base) != card.base:
+    if slots.base is not None and _fingerprint(slots.base) not in (card.base, None):
         raise NotUsable(
             f"'{card.name}' was trained for another base model than the engine serves: train it for this one"
         )
+
+
+def _fingerprint(base: Path) -> str | None:
+    """Of the engine's model; None where this process cannot read it, or it is kept in a form without one."""
+    try:
+        return fingerprint.of(base)
+    except OSError:
+        return None
 
 
 def _fits(folder: Path, card: Card, role: str, slot: Auxiliary) -> bool:

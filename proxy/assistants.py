@@ -6,16 +6,17 @@ Rules
 1. After each start of the engine all that is registered is loaded and proven again, before the server is ready.
 2. What was answered to a caller is durable: the registry is written before the swap is seen.
 3. One change at a time; reads (`proxy.offsets`) never wait.
+4. A change that was begun is finished, even if the one who asked for it has gone.
 """
 
 import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -31,6 +32,7 @@ from proxy.upstream import ADAPTER_PREFIX, UpstreamClient
 RETRY_S = 5.0  # between two proofs of one life of the engine
 LEFT_OUT_S = 30.0  # between two tries of an assistant that failed while the slots are well
 
+Result = TypeVar("Result")
 _log = structlog.get_logger("lethe.assistants")
 
 
@@ -49,6 +51,7 @@ class Assistants:
         self._tried = (0, 0.0)
         self._changing = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._begun: set[asyncio.Task[Any]] = set()
         upstream.on_look = self._looked
 
     def listing(self) -> list[dict[str, Any]]:
@@ -62,6 +65,31 @@ class Assistants:
 
         Raises BadRequest for one that does not fit, UpstreamFailed when the engine does not take it.
         """
+        return await self._to_the_end(self._load(folder))
+
+    async def activate(self, name: str, number: int | None) -> dict[str, Any]:
+        """Uses another version that was loaded before; None: the one that was in use before this. Raises as `load`."""
+        return await self._to_the_end(self._activate(name, number))
+
+    async def unload(self, name: str) -> None:
+        """Forgets an assistant; its folders stay. Raises NotFound."""
+        await self._to_the_end(self._unload(name))
+
+    async def close(self) -> None:
+        """Gives up changes that were begun and not answered; the registry holds all of one or nothing."""
+        for task in self._begun:
+            task.cancel()
+        if self._begun:
+            await asyncio.wait(self._begun)
+
+    async def _to_the_end(self, change: Coroutine[Any, Any, Result]) -> Result:
+        task = asyncio.create_task(change, name="assistant change")
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody may not wait for it
+        return await asyncio.shield(task)
+
+    async def _load(self, folder: Path) -> dict[str, Any]:
         async with self._changing:
             card, version = await self._opened(folder if folder.is_absolute() else self._folder / folder, None)
             before = self._registered.get(card.name, Registered(card.name))
@@ -74,8 +102,7 @@ class Assistants:
                 )
             return await self._use(before, card, version)
 
-    async def activate(self, name: str, number: int | None) -> dict[str, Any]:
-        """Uses another version that was loaded before; None: the one that was in use before this. Raises as `load`."""
+    async def _activate(self, name: str, number: int | None) -> dict[str, Any]:
         async with self._changing:
             one = self._known(name)
             wanted = one.former if number is None else number
@@ -85,8 +112,7 @@ class Assistants:
             card, version = await self._opened(one.versions[wanted].folder, one.versions[wanted].digest)
             return await self._use(one, card, version)
 
-    async def unload(self, name: str) -> None:
-        """Forgets an assistant; its folders stay. Raises NotFound."""
+    async def _unload(self, name: str) -> None:
         async with self._changing:
             self._known(name)
             await self._take_over(
@@ -122,11 +148,10 @@ class Assistants:
 
     async def _follow(self) -> None:
         """Takes over what another process of this server wrote."""
-        if not await asyncio.to_thread(self._registry.changed):
-            return
         try:
-            await self._take_over(await asyncio.to_thread(self._registry.read))
-        except RegistryDamaged as error:
+            if await asyncio.to_thread(self._registry.changed):
+                await self._take_over(await asyncio.to_thread(self._registry.read))
+        except (RegistryDamaged, OSError) as error:  # what is lent stays
             _log.error("assistants_unreadable", problem=str(error))
 
     async def _take_over(self, there: dict[str, Registered]) -> None:
@@ -282,6 +307,7 @@ async def watched(assistants: Assistants) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await assistants.close()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

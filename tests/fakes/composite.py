@@ -3,6 +3,7 @@
 It shares nothing with `guards.engine.offsets`: five tokens, their logits written out here.
 """
 
+import asyncio
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,10 @@ class Composite:
     unloads: list[str] = field(default_factory=list)
     unlisted: int = 0
     """How many of the next listings show no adapter."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when an adapter is asked for."""
+    loading: asyncio.Event | None = None
+    """What loading an adapter waits for."""
     refuses: str | None = None
     """What it says to every adapter that is loaded."""
 

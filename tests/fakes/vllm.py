@@ -138,6 +138,9 @@ class FakeVllm:
     async def _load(self, request: web.Request) -> web.Response:
         body = await request.json()
         name, composite = body["lora_name"], self.composite
+        composite.begun.set()
+        if composite.loading is not None:
+            await composite.loading.wait()
         if composite.refuses is not None:
             return _error(500, composite.refuses, "InternalServerError", None)
         if name in composite.adapters:

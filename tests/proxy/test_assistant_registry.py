@@ -136,6 +136,10 @@ def test_an_assistant_for_another_base_is_refused(tmp_path: Path) -> None:
         opened(folder, replace(SLOTS, base=other))
 
 
+def test_a_base_that_cannot_be_read_here_is_the_engines_affair(tmp_path: Path) -> None:
+    assert opened(write_assistant(tmp_path, "uld", 1), replace(SLOTS, base=tmp_path / "nowhere"))
+
+
 def test_checkpoints_are_those_the_engine_was_started_with(tmp_path: Path) -> None:
     folder = tmp_path / "pair" / "1"
     role = write_base(folder / "checkpoints" / "forget", b"weights")

@@ -475,6 +475,24 @@ async def test_an_assistant_that_says_nothing_is_not_used(loaded: Lethe, tmp_pat
     assert "uld@1" in sent(loaded)["model"]
 
 
+async def test_a_load_is_finished_although_its_caller_has_gone(loaded: Lethe, tmp_path: Path) -> None:
+    folder = write_assistant(tmp_path, "uld", 2, weights=b"better")
+    loaded.engine.composite.loading = asyncio.Event()
+    loaded.engine.composite.begun.clear()
+    call = asyncio.create_task(loaded.admin("POST", "/assistants", {"folder": str(folder)}), name="a caller")
+    await loaded.engine.composite.begun.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    loaded.engine.composite.loading.set()
+
+    async def in_use() -> bool:
+        return bool((await listing(loaded))["data"][0]["version"] == 2)
+
+    await until(in_use)
+    await loaded.chat(QUESTION)
+    assert "uld@2" in sent(loaded)["model"]
+
+
 async def test_an_adapter_that_the_engine_refuses_changes_nothing(loaded: Lethe, tmp_path: Path) -> None:
     loaded.engine.composite.refuses = "rank 64 is greater than max_lora_rank 32"
     reply = await loaded.admin("POST", "/assistants", {"folder": str(write_assistant(tmp_path, "uld", 2))})
