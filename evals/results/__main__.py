@@ -52,18 +52,18 @@ def main() -> None:
 
 
 def section(out: Path) -> str:
-    """The evidence as Markdown, from the files of the runs."""
-    summary = json.loads((out / "tofu" / "summary.json").read_text("utf-8"))
-    settings = summary["settings"]
-    parts = [
-        "### Leakage and utility\n\n"
-        f"TOFU's questions to {settings['model']}; the forget set are the rows it was taught. Greedy, at most "
-        f"{settings['max_tokens']} tokens, settings {settings['digest']}. Means with 95 % intervals.\n\n"
-        + run_table(summary)
-    ]
-    languages = out / "languages" / "summary.json"
-    if languages.exists():
-        parts.append("### Languages\n\n" + run_table(json.loads(languages.read_text("utf-8"))))
+    """The evidence as Markdown, from the files of those runs that are there."""
+    parts = []
+    for folder, title in (("tofu", "Leakage and utility"), ("languages", "Languages")):
+        kept = out / folder / "summary.json"
+        if not kept.exists():
+            continue
+        summary = json.loads(kept.read_text("utf-8"))
+        settings = summary["settings"]
+        parts.append(
+            f"### {title}\n\nSuite {settings['suite']}, {settings['model']}, greedy, at most {settings['max_tokens']} "
+            f"tokens, settings {settings['digest']}. Means with 95 % intervals.\n\n" + run_table(summary)
+        )
     campaigns = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("attacks-*.json"))]
     if campaigns:
         found = merged(campaigns)
@@ -72,7 +72,7 @@ def section(out: Path) -> str:
             f"(`lethe attack`, seed {found['settings']['seed']}). Leaks by the words of the answer, 95 % intervals.\n\n"
             + attack_table(found)
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(["## Leakage, utility and attacks", *parts])
 
 
 def _measure(arguments: argparse.Namespace) -> None:
