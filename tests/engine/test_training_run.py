@@ -222,6 +222,18 @@ def test_where_every_strength_harms_the_least_harmful_is_taken():
     assert measure.choose([swept(0, 1, 1), swept(1, 0, 0.5), swept(2, 0, 0.6)], 0.98, None).strength == 2
 
 
+def test_strengths_that_were_measured_are_not_measured_again(tmp_path: Path):
+    arming = Arming({"forget": -1.0})
+    kept = measure.Measured(tmp_path, "one")
+    assert kept.at(0.5, arming) is None
+    kept.keep(SWEPT[1], arming)
+    assert kept.at(0.5, arming) == SWEPT[1]
+    assert measure.Measured(tmp_path, "other").at(0.5, arming) is None
+    assert kept.at(0.5, Arming({"forget": -1.0}, filter_rate=0.1)) is None
+    next(tmp_path.iterdir()).write_text("{")
+    assert kept.at(0.5, arming) is None
+
+
 @pytest.mark.parametrize(
     ("answer", "truth", "share"),
     [("the cat sat", "The cat sat.", 1), ("sat cat the", "the cat sat", 1 / 3), ("", "a b", 0), ("x", "", 0)],
@@ -272,8 +284,11 @@ def test_the_command_ends_with_a_card_and_the_next_version(base: Path, tmp_path:
     config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     assert (config["r"], config["base_model_name_or_path"]) == (4, base.name)
 
-    assert command.main(given) == 0  # everything is trained already: only measured again
-    assert json.loads(capsys.readouterr().out)["folder"].endswith("/2")
+    assert command.main(given) == 0  # everything is trained and measured already
+    again = capsys.readouterr()
+    assert json.loads(again.out)["folder"].endswith("/2")
+    assert "step" not in again.err
+    assert "strength" not in again.err
     assert sorted(path.name for path in (tmp_path / "out" / "authors").iterdir()) == ["1", "2"]
 
 

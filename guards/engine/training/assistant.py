@@ -1,10 +1,13 @@
 """From rows to an assistant: hold rows out, train the parts, sweep strengths, choose one, write folder and card."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import AutoTokenizer
 
 from guards.engine import fingerprint
@@ -90,7 +93,8 @@ def train_assistant(
         for rows in (forget_out or material.forget, retain_out or material.retain, material.reference)
     ]
     drafted = _draft_card(name, publish.next_version(root, name), plan, identity, material)
-    swept, level = _swept(drafted, plan, served, tokenizer, encoded, says)
+    measured = measure.Measured(work, _figures_key(model, identity, drafted, encoded))
+    swept, level = _swept(drafted, plan, served, tokenizer, encoded, measured, says)
     chosen = measure.choose(swept, plan.keep, level)
     card = replace(
         drafted,
@@ -135,17 +139,32 @@ def _draft_card(name: str, version: int, plan: Plan, base: str, material: Materi
 
 
 def _swept(
-    card: Card, plan: Plan, served: Served, tokenizer: Any, encoded: Sequence[Sequence[Encoded]], says: Says
+    card: Card,
+    plan: Plan,
+    served: Served,
+    tokenizer: Any,
+    encoded: Sequence[Sequence[Encoded]],
+    measured: measure.Measured,
+    says: Says,
 ) -> tuple[list[Swept], float | None]:
     """The sweep, strength 0 first, and the level of the reference rows where there are any."""
     forget, retain, reference = encoded
     armings: list[tuple[float, Arming | None]] = [(0.0, None)]
     armings += [(strength, card.arming(strength, served.roles)) for strength in sorted(plan.strengths)]
-    swept = measure.sweep(served, tokenizer, forget, retain, armings, ANSWER_TOKENS, says.swept)
+    swept = measure.sweep(served, tokenizer, forget, retain, armings, ANSWER_TOKENS, measured, says.swept)
     if not reference:
         return swept, None
     answers = served.answers([row.ids[: row.prompt] for row in reference], None, ANSWER_TOKENS)
     return swept, measure.mean_recall(tokenizer, reference, answers)
+
+
+def _figures_key(model: PeftModel, base: str, card: Card, encoded: Sequence[Sequence[Encoded]]) -> str:
+    """SHA-256 over all that decides the figures of a sweep, but for the strength."""
+    digest = hashlib.sha256(json.dumps([base, ANSWER_TOKENS, [[row.ids for row in rows] for rows in encoded]]).encode())
+    for part in card.parts:
+        for name, tensor in sorted(auxiliary.weights_of(model, part.role).items()):
+            digest.update(f"{part.slot} {name}".encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _sides(row: Swept) -> Mapping[str, Mapping[str, float]]:

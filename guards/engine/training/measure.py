@@ -5,14 +5,18 @@ on held-out forget rows is at most `level`; where none gets there, or no level i
 recall. Where no strength leaves as much, the one that leaves most.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from guards.engine.contract import Arming
+from guards.engine.contract import encode as encode_arming
 from guards.engine.training import encode
 from guards.engine.training.decode import ROWS, Served
 from guards.engine.training.encode import Encoded, padded
@@ -52,6 +56,34 @@ class Swept:
         return row | {f"retain_{name}": value for name, value in self.retain.as_json().items()}
 
 
+class Measured:
+    """Strengths that an interrupted sweep has measured, a file each; `key` is of all else that decides the figures."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder = folder
+        self._key = key
+
+    def at(self, strength: float, arming: Arming | None) -> Swept | None:
+        """None where it is not measured yet."""
+        try:
+            raw = json.loads(self._path(strength, arming).read_text("utf-8"))
+            return Swept(strength, Score(**raw["forget"]), Score(**raw["retain"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, row: Swept, arming: Arming | None) -> None:
+        """So that it need not be measured again."""
+        path = self._path(row.strength, arming)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"forget": asdict(row.forget), "retain": asdict(row.retain)}), encoding="utf-8")
+        partial.replace(path)
+
+    def _path(self, strength: float, arming: Arming | None) -> Path:
+        said = json.dumps([self._key, strength, encode_arming(arming)])
+        return self._folder / f"strength-{hashlib.sha256(said.encode()).hexdigest()}.json"
+
+
 def sweep(
     served: Served,
     tokenizer: Any,
@@ -59,18 +91,24 @@ def sweep(
     retain: Sequence[Encoded],
     armings: Sequence[tuple[float, Arming | None]],
     tokens: int,
+    measured: Measured,
     say: Callable[[float], None],
 ) -> list[Swept]:
     """Scores at each (strength, arming), in the order given; answers of one strength are drafts for the next."""
     found = []
     drafts = {"forget": [row.answer for row in forget], "retain": [row.answer for row in retain]}
     for strength, arming in armings:
+        row = measured.at(strength, arming)
+        if row is not None:
+            found.append(row)
+            continue
         scores = {}
         for side, rows in (("forget", forget), ("retain", retain)):
             answers = served.answers([row.ids[: row.prompt] for row in rows], arming, tokens, drafts[side])
             drafts[side] = answers
             scores[side] = _score(served, tokenizer, rows, answers, arming)
         found.append(Swept(strength, scores["forget"], scores["retain"]))
+        measured.keep(found[-1], arming)
         say(strength)
     return found
 
