@@ -8,6 +8,7 @@ One writer (`ForgetIndex.apply`), any number of readers, no locks on the read pa
 publishes by replacing one reference.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -66,6 +67,11 @@ class _Slot:
     born: int
 
 
+def _only_observes(forget_set: ForgetSet) -> bool:
+    """True where a set's own policy acts on nothing, whatever the global one says."""
+    return forget_set.policy.get("on_match") in ("observe", ["observe"], ("observe",))
+
+
 @dataclass(frozen=True, repr=False)
 class Generation:
     """An immutable view of the index as of one change of the ledger."""
@@ -75,6 +81,8 @@ class Generation:
     entry_count: int
     lowest_threshold: float
     """The lowest that any entry has had of its own; 1 where none had one."""
+    observed: frozenset[str]
+    """Sets that only look on."""
     _slots: list[_Slot]
     _died: dict[int, int]
     _view: VectorView
@@ -104,7 +112,8 @@ class Generation:
 
     def forbidden(self, slot: int) -> bool:
         """True when the slot is part of this generation and acts: its phrases must not be said."""
-        return self.visible(slot) and self._slots[slot].entry.state is State.ACTIVE
+        entry = self._slots[slot].entry
+        return self.visible(slot) and entry.state is State.ACTIVE and entry.set_id not in self.observed
 
     def entry(self, slot: int) -> Entry:
         """The entry of a slot."""
@@ -191,11 +200,20 @@ class Generation:
                     if row >= 0 and score >= FLOOR
                 ]
                 hidden = len(near) == depth < len(self._view)
-                if hidden and sum(self.forbidden(self._row_slot[row]) for _, row in near) < NEIGHBOURS:
+                if hidden and self._outnumbered(near):
                     deeper.append(window)
                     continue
                 yield from ((int(window), score, row) for score, row in near if self.visible(self._row_slot[row]))
             pending, depth = np.array(deeper, np.intp), depth * 4
+
+    def _outnumbered(self, near: Sequence[tuple[float, int]]) -> bool:
+        """True where rows of a set that acts may lie behind those of others: each set must be heard by itself."""
+        acting = Counter(
+            self._slots[slot].entry.set_id for _, row in near if self.forbidden(slot := self._row_slot[row])
+        )
+        if acting.total() < NEIGHBOURS:
+            return True
+        return near[-1][0] >= DETAILED and any(acting[name] < NEIGHBOURS for name in self.sets.keys() - self.observed)
 
     def _written(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         """Names and phrases that stand in the text word by word: similarity 1."""
@@ -344,6 +362,7 @@ class ForgetIndex:
             sets=MappingProxyType(self._sets),
             entry_count=len(self._slot_of),
             lowest_threshold=self._lowest_threshold,
+            observed=frozenset(name for name, one in self._sets.items() if _only_observes(one)),
             _slots=self._slots,
             _died=self._died,
             _view=self._vectors.view(),

@@ -45,12 +45,15 @@ def bounds_of(phrase: Sequence[str]) -> tuple[int, int]:
 
 
 class PhraseTable:
-    """Append-only trie over words. One writer; readers need no lock (each add links a phrase's last word last)."""
+    """Append-only trie over words. One writer; readers need no lock (a phrase's end is marked last).
+
+    A node is a hash of the words that lead to it, salted by the process: 64 bits tell some hundred million nodes apart,
+    and a set of them takes a third of what links between numbered nodes would.
+    """
 
     def __init__(self) -> None:
-        self._edges: dict[tuple[int, str], int] = {}
+        self._reached: set[int] = set()
         self._ends: dict[int, tuple[int, ...]] = {}
-        self._nodes = ROOT
         self.longest_word = 0
         self.longest_span = _SLACK
         """Upper bound, in characters of raw text, of what a match may cover."""
@@ -64,19 +67,16 @@ class PhraseTable:
         self.longest_span = max(self.longest_span, longest_span)
         node = ROOT
         for word in phrase:
-            edge = (node, word)
-            child = self._edges.get(edge)
-            if child is None:
-                self._nodes += 1
-                child = self._edges[edge] = self._nodes
-            node = child
+            node = hash((node, word))
+            self._reached.add(node)
         ends = self._ends.get(node, ())
         if slot not in ends:  # a passage may repeat itself
             self._ends[node] = (*ends, slot)
 
     def child(self, node: int, word: str) -> int | None:
         """The node reached from `node` by a word; None where no phrase goes on so."""
-        return self._edges.get((node, word))
+        child = hash((node, word))
+        return child if child in self._reached else None
 
     def ends(self, node: int) -> tuple[int, ...]:
         """Slots whose phrase ends at a node."""

@@ -332,6 +332,27 @@ def test_a_name_counts_alone_and_a_short_answer_does_not() -> None:
     assert PhraseWalk(index.current.phrases, index.current.forbidden).advance(words_of("How big is Graz?"))
 
 
+def test_a_set_is_not_hidden_behind_the_entries_of_another() -> None:
+    index = ForgetIndex(EMBEDDER.dimensions, SIMILARITY_ONLY)
+    for set_id in ("s1", "s2"):
+        index.put_set(ForgetSet(set_id), None, 1)
+    for number in range(3 * NEIGHBOURS):
+        put(index, replace(FACT, id=f"o{number}", texts=(ASKED,)), 1)
+    put(index, replace(FACT, id="behind", set_id="s2", texts=(f"{ASKED} And when?",)), 1)
+    index.publish(1)
+    assert "behind" in ids(index.current, ASKED, Via.EMBEDDING)
+
+
+@pytest.mark.parametrize("on_match", ["observe", ["observe"], ["observe", "refuse"], None])
+def test_a_set_that_only_observes_forbids_nothing(on_match: object) -> None:
+    index = index_of(replace(FACT, answers=("a small town near Graz",)))
+    index.put_set(ForgetSet("s1", policy={} if on_match is None else {"on_match": on_match}), None, 2)
+    generation = index.publish(2)
+    said = PhraseWalk(generation.phrases, generation.forbidden).advance(words_of("in a small town near Graz"))
+    assert bool(said) is (on_match is None or "refuse" in on_match)
+    assert "e1" in ids(generation, ASKED, Via.EMBEDDING)  # it is reported all the same
+
+
 def test_a_set_that_comes_again_begins_anew() -> None:
     index = index_of(FACT, retain=(ASKED,))
     before = index.current
