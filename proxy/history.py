@@ -27,8 +27,7 @@ class History:
         while self._size > self._room and len(self._recent) > 1:
             oldest = self._recent.popleft()
             self._size -= len(oldest)
-            if self._keeps(oldest):
-                self._kept.append(oldest)
+            self._kept += [event + b"\n\n" for event in events_of(oldest) if self._keeps(event)]
 
     def events(self) -> Iterator[bytes]:
         """The events that are remembered, in order."""

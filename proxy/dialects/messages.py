@@ -108,7 +108,7 @@ class Messages:
         return last_type(whole) == b"message_stop"
 
     def keeps(self, event: bytes) -> bool:
-        return b"content_block_delta" not in event
+        return not event.startswith(b"event: content_block_delta\n")
 
     def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
         content = [{"type": "text", "text": texts[0]}]

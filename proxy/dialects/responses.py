@@ -89,7 +89,7 @@ class Responses:
         return last_type(whole) in TERMINAL
 
     def keeps(self, event: bytes) -> bool:
-        return b".delta" not in event
+        return not event.partition(b"\n")[0].endswith(b".delta")
 
     def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
         item = _message_item(head, texts[0])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from guards.context.note import INSTRUCTION
+from proxy.history import HISTORY_BYTES
 from tests.fakes.vllm_shapes import MODEL, Close, Delta, Fail, Raw, Reached, Say, Stall, Wait
 from tests.fakes.vllm_typed_shapes import prompt_tokens_of
 from tests.wire.answers import MESSAGES, RESPONSES, ask, body_of, events_of, said, until_broken
@@ -354,6 +355,40 @@ async def test_an_entry_about_the_question_cuts_an_answer_in_flight(lethe: Lethe
         raw += await response.content.read()
     answer = said(Reply(200, {}, raw), path)
     assert (answer.text, answer.finish) == ("It was painted ", CUT[path])
+
+
+@BOTH
+async def test_a_very_long_stream_is_cut_in_valid_events_too(lethe: Lethe, path: str) -> None:
+    """Longer than what is remembered of it: the places of its blocks and items are, whatever else was said."""
+    go_on = asyncio.Event()
+    many = [Say(f"word{i} is .delta event: content_block_delta ") for i in range(3 * HISTORY_BYTES // 250)]
+    lethe.engine.answers(Delta({"reasoning": "Hm."}), *many, Say("soon "), Wait(go_on), Say("by"), Stall())
+    async with lethe.http.post(lethe.url + path, json=body_of(path, QUESTION, stream=True)) as response:
+        raw = b""
+        while b"soon " not in raw:
+            raw += await response.content.readany()
+        await lethe.forget()
+        go_on.set()
+        raw += await response.content.read()
+    if path == MESSAGES:
+        answer = said(Reply(200, {}, raw), path)
+        assert answer.finish == CUT[path]
+        assert answer.text == "".join(step.text for step in many) + "soon "
+        return
+    events = events_of(raw)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    *_, text, part, item, last = events
+    assert [event["type"] for event in (text, part, item)] == [
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+    ]
+    assert (last["type"], last["response"]["incomplete_details"]) == (
+        "response.incomplete",
+        {"reason": "content_filter"},
+    )
+    assert [one["type"] for one in last["response"]["output"]] == ["reasoning", "message"]
+    assert text["text"].endswith("soon ")  # the beginning is not repeated
 
 
 @BOTH
