@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from proxy.cli.import_lines import BATCH_BYTES, BATCH_ENTRIES, BadLines, batches, lines_of, read_lines
-from tests.cli.conftest import Run, out, parsed
-from tests.clients.system import LETHE, Forgetting, System, forget_set, json_of
+from tests.cli.conftest import Run, out, parsed, runner
+from tests.clients.system import LETHE, Forgetting, System, forget_set, json_of, serving
 
-MANY = 4 * BATCH_ENTRIES
+MANY = 7 * BATCH_ENTRIES  # more than one that is seen and those that are under way then
+NOWHERE = "http://127.0.0.1:1"
 
 
 def line(number: int) -> bytes:
@@ -187,14 +189,15 @@ def test_the_same_in_another_set_is_no_duplicate(run: Run, forget: Forgetting, l
             assert parsed(run("forget", "import", "--set", name, file, "--json"))["added"] == 1
 
 
-def test_from_a_pipe(forget: Forgetting, lone: System, many: Path):
+def test_from_a_pipe(forget: Forgetting, lone: System):
     """What cannot be read twice is checked as a whole all the same."""
     command: list[Any] = [LETHE, "forget", "import", "--set", forget.name, "-", "--json"]
-    done = subprocess.run(command, env=lone.env, input=many.read_bytes() + b"{", capture_output=True, check=False)
+    lines = b"".join(map(line, range(BATCH_ENTRIES + 1)))
+    done = subprocess.run(command, env=lone.env, input=lines + b"{", capture_output=True, check=False)
     assert done.returncode == 1
-    assert f"line {MANY + 1}: not valid JSON" in done.stderr.decode()
-    done = subprocess.run(command, env=lone.env, input=many.read_bytes(), capture_output=True, check=False)
-    assert json.loads(done.stdout)["added"] == MANY
+    assert f"line {BATCH_ENTRIES + 2}: not valid JSON" in done.stderr.decode()
+    done = subprocess.run(command, env=lone.env, input=lines, capture_output=True, check=False)
+    assert json.loads(done.stdout)["added"] == BATCH_ENTRIES + 1
 
 
 def test_how_far_it_has_come_is_told_where_nobody_watches(
@@ -255,6 +258,58 @@ def test_an_import_that_is_interrupted_goes_on(
     assert again["added"] == MANY - there
     found = questions(run, forget)
     assert len(found) == len(set(found)) == MANY
+
+
+def test_a_server_that_is_killed_in_an_import_has_whole_batches_and_takes_the_rest(
+    prepared_cache: Path, tmp_path: Path, many: Path
+):
+    del prepared_cache
+    state = tmp_path / "state"
+    with serving(state, NOWHERE, ready=False) as running:
+        command = [LETHE, "forget", "import", many]
+        with subprocess.Popen(command, env=running.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            while entries(running) < BATCH_ENTRIES:
+                assert process.poll() is None
+                time.sleep(0.005)
+            running.process.kill()
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert b"run it again to go on" in said
+    assert_complete(state, many)
+
+
+def test_a_disk_that_fills_up_in_an_import_leaves_whole_batches_and_takes_the_rest(
+    prepared_cache: Path, tmp_path: Path, many: Path
+):
+    del prepared_cache
+    state = tmp_path / "state"
+    with serving(state, NOWHERE, ready=False) as running:
+        process = psutil.Process(running.process.pid)
+        limit = process.rlimit(psutil.RLIMIT_FSIZE)
+        process.rlimit(psutil.RLIMIT_FSIZE, (900_000, limit[1]))  # as if there were no room for more
+        result = runner(running.env)("forget", "import", many)
+        assert result.exit_code == 1
+        assert "run it again to go on" in result.stderr
+        there = entries(running)
+        assert there < MANY
+        assert there % BATCH_ENTRIES == 0
+        process.rlimit(psutil.RLIMIT_FSIZE, limit)
+        told = parsed(runner(running.env)("forget", "import", many, "--json"))
+        assert (told["added"], told["there_already"]) == (MANY - there, there)
+    assert_complete(state, many)
+
+
+def assert_complete(state: Path, file: Path) -> None:
+    """Whole batches are served after a restart; the same file brings the rest, and nothing twice."""
+    with serving(state, NOWHERE, ready=False) as running:
+        commands, there = runner(running.env), entries(running)
+        assert there >= BATCH_ENTRIES
+        assert there % BATCH_ENTRIES == 0
+        told = parsed(commands("forget", "import", file, "--json"))
+        assert (told["added"], told["there_already"]) == (MANY - there, there)
+        found = [one["texts"][0] for one in parsed(commands("forget", "list", "--json"))["data"]]
+        assert len(found) == len(set(found)) == MANY == entries(running)
+        assert running.check(f"What is in box {MANY - 1}?")["rung"] != "pass"
 
 
 def settled(system: System) -> int:
