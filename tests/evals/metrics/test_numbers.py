@@ -197,3 +197,21 @@ def test_entailment_has_a_direction_and_a_floor() -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(EntailmentError, match=str(tmp_path)):
         OnnxEntailment(tmp_path)
+
+
+NLI = Path(__file__).parents[1] / "data" / "nli"
+
+
+def test_a_model_in_onnx_judges_pairs_in_batches() -> None:
+    judge = OnnxEntailment(NLI, threads=1)
+    pairs = [("Graz", "Graz"), ("Graz", "Linz"), ("Graz graz", "Graz")] * 7
+    assert judge.entails(pairs) == [True, False, True] * 7
+    assert judge.entails([]) == []
+
+
+def test_a_model_without_the_label_is_no_judge(tmp_path: Path) -> None:
+    for name in ("model.onnx", "tokenizer.json"):
+        (tmp_path / name).write_bytes((NLI / name).read_bytes())
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "LABEL_0"}}')
+    with pytest.raises(EntailmentError, match="NLI model"):
+        OnnxEntailment(tmp_path)
