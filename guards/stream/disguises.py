@@ -10,16 +10,16 @@ Written backwards as a whole a phrase begins with its end: it is recognised when
 and what follows stay; what came before it has left.
 """
 
-import codecs
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from indexes.phrases import PASSAGE_WORDS, Hit, PhraseTable, PhraseWalk
-from indexes.words import Word, WordStream
+from indexes.words import Word, WordStream, words_of
 
 Forbidden = Callable[[int], bool]
 
+LOOKED_INTO = 3  # characters of a code that are decoded before their words are followed
 MAX_SPELLINGS = 512  # ways to part letters that are set apart into words, followed at once; real names have few
 _LEET = str.maketrans("0134578", "oieastb")
 _ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")  # normal forms are lower case
@@ -165,10 +165,6 @@ class Reader(Protocol):
         """What the next character completes, "" for nothing yet; None when the text here is not in this code."""
         ...
 
-    def reset(self) -> None:
-        """Begins anew."""
-        ...
-
 
 class Coded:
     """A code of bytes that are text."""
@@ -184,97 +180,115 @@ class Coded:
         self._begin()
 
     def _begin(self) -> None:
-        self._words = WordStream()
+        self._first = ""
+        """What was decoded so far, while it is too little to be looked into: most of what is no code ends here."""
+        self._words: WordStream | None = None
         self._walk = PhraseWalk(self._table, self._forbidden)
         self._origin: list[int] = []
         """For each decoded character, where in the raw text its code begins."""
         self._since: int | None = None
         """Where the code of the next character begins."""
-        self._reader.reset()
 
     def start(self, *, in_word: bool) -> int | None:
         if not self._origin:
             return None
+        if self._words is None:
+            return self._origin[0]
         if self._words.open_longer_than(self._table.longest_word):
             return self._since  # no phrase has a word this long, but one may begin with the next
         places = [place for place in (self._walk.start, self._words.open_start) if place is not None]
         return self._origin[min(places)] if places else self._since
 
     def finish(self) -> list[Hit]:
-        return self._found(self._words.finish(), self._end)
+        return self._ended(self._end)
 
     def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
         hits: list[Hit] = []
         for place, char in enumerate(text, offset):
             decoded = self._reader.feed(char)
             if decoded is None:
-                hits += self._found(self._words.finish(), place)
                 if self._origin:
+                    hits += self._ended(place)
                     self._begin()
                 self._since = None
-                self._reader.reset()
                 continue
             since = place if self._since is None else self._since
             if decoded:
                 self._origin += [since] * len(decoded)
                 since = place
-                hits += self._found(self._words.feed(decoded), place)
+                hits += self._decoded(decoded, place)
             self._since = since if self._reader.pending else None
         if text:
             self._end = offset + len(text)
         return hits
 
+    def _decoded(self, text: str, place: int) -> list[Hit]:
+        if self._words is None:
+            self._first += text
+            if len(self._first) < LOOKED_INTO:
+                return []
+            text, self._words = self._first, WordStream()
+        return self._found(self._words.feed(text), place)
+
+    def _ended(self, place: int) -> list[Hit]:
+        if self._words is None:
+            return self._found(words_of(self._first), place)
+        return self._found(self._words.finish(), place)
+
     def _found(self, words: list[Word], place: int) -> list[Hit]:
-        return [Hit(hit.slot, self._origin[hit.start], place) for hit in self._walk.advance(words)]
+        return [Hit(hit.slot, self._origin[hit.start], place) for hit in self._walk.advance(words)] if words else []
 
 
 class Base64Reader:
-    """Base64 in either alphabet. Padding and line ends part words and end nothing."""
+    """Base64 in either alphabet. Padding and line ends part words and end nothing. What ends it begins it anew."""
 
     def __init__(self) -> None:
-        self.reset()
+        self._text = Utf8()
+        self._bits = self._count = 0
 
     @property
     def pending(self) -> bool:
-        return self._count % 4 != 0 or bool(self._decoder.getstate()[0])
-
-    def reset(self) -> None:
-        self._bits = self._count = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        return self._count != 0 or self._text.inside
 
     def feed(self, char: str) -> str | None:
         value = _BASE64.get(char)
+        count = self._count
         if value is None:
-            if char in "=\r\n" and self._count % 4 != 1:
-                self._bits = self._count = 0
-                self._decoder.reset()
-                return " "
-            return None
-        self._bits, self._count = (self._bits << 6 | value) & 0xFFF, self._count + 1
-        shift = (0, None, 4, 2)[self._count % 4]
-        return "" if shift is None else _text_of(self._decoder, self._bits >> shift & 0xFF)
+            self._text.reset()
+            self._bits = self._count = 0
+            return " " if char in "=\r\n" and count != 1 else None
+        bits = self._bits << 6 | value
+        self._bits, self._count = bits & 0x3F, (count + 1) & 3
+        if count == 0:
+            return ""
+        decoded = self._text.feed(bits >> (4, 2, 0)[count - 1] & 0xFF)
+        if decoded is None:
+            self._bits = self._count = 0
+        return decoded
 
 
 class HexReader:
-    """Pairs of hexadecimal digits, with or without something between them."""
+    """Pairs of hexadecimal digits, with or without something between them. What ends it begins it anew."""
 
     def __init__(self) -> None:
-        self.reset()
+        self._text = Utf8()
+        self._reset()
 
-    @property
-    def pending(self) -> bool:
-        return self._first is not None or bool(self._decoder.getstate()[0])
-
-    def reset(self) -> None:
+    def _reset(self) -> None:
         self._first: int | None = None
         self._together = 0
         """Bytes since something stood between them."""
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._text.reset()
+
+    @property
+    def pending(self) -> bool:
+        return self._first is not None or self._text.inside
 
     def feed(self, char: str) -> str | None:
         value = _HEX.get(char)
         if value is None:
             if self._first is not None or char not in _BETWEEN_HEX:
+                self._reset()
                 return None
             parts, self._together = self._together > 1, 0  # what stands between whole codes parts their texts
             return " " if parts else ""
@@ -283,12 +297,45 @@ class HexReader:
             return ""
         byte, self._first = self._first << 4 | value, None
         self._together += 1
-        return _text_of(self._decoder, byte)
+        decoded = self._text.feed(byte)
+        if decoded is None:
+            self._reset()
+        return decoded
 
 
-def _text_of(decoder: codecs.IncrementalDecoder, byte: int) -> str | None:
-    try:
-        decoded = decoder.decode(bytes((byte,)))
-    except UnicodeDecodeError:
-        return None
-    return decoded if all(char.isprintable() or char in "\n\r\t" for char in decoded) else None
+class Utf8:
+    """Characters from bytes, one by one."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets a character that is not complete."""
+        self._bytes = b""
+        self._wanted = 0
+
+    @property
+    def inside(self) -> bool:
+        """A character is not complete yet."""
+        return self._wanted > 0
+
+    def feed(self, byte: int) -> str | None:
+        """The character that a byte completes, "" for none yet; None when this is no text that can be shown."""
+        if not self._wanted:
+            if byte < 0x80:
+                return chr(byte) if (0x20 <= byte < 0x7F) or byte in (9, 10, 13) else None
+            self._wanted = 1 if 0xC2 <= byte < 0xE0 else 2 if 0xE0 <= byte < 0xF0 else 3 if 0xF0 <= byte < 0xF5 else 0
+            self._bytes = bytes((byte,))
+            return "" if self._wanted else None
+        self._bytes += bytes((byte,))
+        self._wanted -= 1
+        if byte & 0xC0 != 0x80:
+            self.reset()
+            return None
+        if self._wanted:
+            return ""
+        try:
+            char = self._bytes.decode()
+        except UnicodeDecodeError:
+            return None
+        return char if char.isprintable() else None

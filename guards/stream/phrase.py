@@ -114,6 +114,8 @@ class PhraseFilter:
             if found:  # the first word that completes a phrase decides, whatever else came in the same delta
                 break
         for disguise in self._disguises:
+            if disguise.by_words and not words:
+                continue
             hits = disguise.feed(piece, at, words) + (disguise.finish() if ended else [])
             found += [hit for hit in hits if hit.end > self._held_from]
         if found:
