@@ -30,16 +30,24 @@ class EngineProcess:
     @classmethod
     async def start(cls, command: Command, grace_s: float) -> "EngineProcess":
         """Start the keeper, which starts the engine. A session of its own: ctrl-C on the terminal is for the proxy."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", _KEEPER, str(os.getpid()), str(grace_s), *command.argv),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(command.environ),
-            start_new_session=True,
-            limit=MAX_LINE_BYTES,
+        keeper = (sys.executable, "-I", "-S", _KEEPER, str(os.getpid()), str(grace_s))
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *(*keeper, *command.argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(command.environ),
+                start_new_session=True,
+                limit=MAX_LINE_BYTES,
+            )
         )
-        return cls(process, grace_s)
+        try:
+            return cls(await asyncio.shield(starting), grace_s)
+        except asyncio.CancelledError:
+            # Cancelled half-way, asyncio would kill the keeper, and nobody would wait for the engine's end.
+            await cls(await starting, grace_s).stop()
+            raise
 
     async def output(self) -> AsyncIterator[str]:
         """The lines of the engine's output until all its processes have ended."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -143,6 +144,30 @@ async def test_cancelling_a_start_leaves_nothing(fake_options: Options, tmp_path
     assert not diary.survivors()
 
 
+async def test_cancelling_half_way_through_a_start_leaves_nothing(
+    fake_options: Options, tmp_path: Path, diary: Diary, monkeypatch: pytest.MonkeyPatch
+):
+    """The engine runs already, and the proxy does not know it yet."""
+    real = asyncio.create_subprocess_exec
+
+    async def slow(*args: Any, **kwargs: Any) -> asyncio.subprocess.Process:
+        process = await real(*args, **kwargs)
+        while True:
+            if diary.processes():
+                break
+            await asyncio.sleep(0.01)
+        begun.set()
+        await asyncio.sleep(0.2)
+        return process
+
+    begun = asyncio.Event()
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    async with supervise(fake_options(start_s=30), tmp_path):
+        await begun.wait()
+    assert diary.processes()
+    assert not diary.survivors()
+
+
 async def test_a_second_cancellation_does_not_wait_for_a_stubborn_engine(
     fake_options: Options, tmp_path: Path, diary: Diary
 ):
@@ -240,6 +265,7 @@ async def test_too_little_memory_is_told(fake_options: Options, tmp_path: Path, 
 PARENT = """
 import asyncio, json, sys
 from pathlib import Path
+from typing import Any
 from proxy.engine.command import EngineOptions
 from proxy.engine.supervisor import EngineSupervisor
 
