@@ -132,6 +132,7 @@ async def _assembled(
     shadow = ShadowTraffic(experiments, catalogue, upstream, meter, metrics)
     stack.push_async_callback(shadow.close)
     audit = await asyncio.to_thread(AuditLog, config.state, catalogue)
+    stack.callback(audit.close)
     for name, work in (
         *((("audit", audit.run()), ("expiry", _expire(catalogue))) if worker is None or worker.is_first else ()),
         ("engine-watch", upstream.watch()),

@@ -1,11 +1,15 @@
 """The audit log: every change of the ledger as a signed record in an append-only file.
 
 It follows the ledger, whose change log is committed with each change: a record that a crash kept from being written is
-written at the next start, and none is written for a change that did not happen. Each process keeps a log of its own.
+written at the next start, and none is written for a change that did not happen.
+
+Of the processes on one state folder one writes, whoever holds the lock; the others read what it wrote, and one of them
+takes over when it ends. Machines of their own keep logs of their own, each of them whole.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +25,11 @@ from proxy.audit_chain import EMPTY, Head, Record, canonical, hash_of
 from proxy.audit_key import SigningKey
 from proxy.catalogue import Catalogue
 
-LOG, KEY = "audit.jsonl", "audit.key"
+LOG, KEY, LOCK = "audit.jsonl", "audit.key", "audit.lock"
 
 PAGE = 1000  # changes read at a time
 LOOK_EVERY_S = 0.5  # between looks at the generation in force; the ledger has the change meanwhile
+PATIENCE = 20  # looks at what another process writes, before its log is taken as it is
 
 _log = structlog.get_logger("lethe.audit")
 
@@ -38,12 +43,20 @@ class AuditLog:
         self.key = SigningKey.at(state / KEY)
         self._catalogue = catalogue
         self._turn = asyncio.Lock()
-        self._head, self._generation = _last(self.path)
+        self._head, self._generation = EMPTY, 0
+        self._lock: int | None = os.open(state / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        self._writes = False
 
     @property
     def head(self) -> Head:
         """The last record."""
         return self._head
+
+    def close(self) -> None:
+        """Writes no more, and lets another process do it."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock, self._writes = None, False
 
     async def run(self) -> None:
         """Follows the ledger for ever."""
@@ -55,6 +68,8 @@ class AuditLog:
     async def follow(self) -> Head:
         """Writes what has changed since the last record; returns the last one then."""
         async with self._turn:
+            if not await asyncio.to_thread(self._may_write):
+                return await self._as_written()
             while self._catalogue.current.number > self._generation:
                 changes = await self._catalogue.changes(self._generation, PAGE)
                 if not changes:
@@ -62,6 +77,28 @@ class AuditLog:
                 contents = [await self._content(change) for change in changes]
                 await asyncio.to_thread(self._append, changes, contents)
             return self._head
+
+    def _may_write(self) -> bool:
+        """Whether this process is the one that writes; it becomes that when nobody else is."""
+        if self._lock is None:
+            return False
+        if not self._writes:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            self._head, self._generation = _last(self.path, repair=True)
+            self._writes = True
+        return True
+
+    async def _as_written(self) -> Head:
+        """What the process that writes has written, once it has followed as far as this one."""
+        for _ in range(PATIENCE):
+            self._head, self._generation = await asyncio.to_thread(_last, self.path)
+            if self._generation >= self._catalogue.current.number:
+                break
+            await asyncio.sleep(LOOK_EVERY_S / 5)
+        return self._head
 
     async def records(self, set_id: str | None = None) -> list[Record]:
         """All records, or those of one set."""
@@ -123,13 +160,16 @@ class AuditLog:
         self._head, self._generation = head, changes[-1].generation
 
 
-def _last(path: Path) -> tuple[Head, int]:
-    """The last whole record and its generation. What a crash left half written is cut off: it is written again."""
+def _last(path: Path, *, repair: bool = False) -> tuple[Head, int]:
+    """The last whole record and its generation.
+
+    `repair`: what a crash left half written is cut off; it is written again. Only the process that writes may do it.
+    """
     try:
         with path.open("r+b") as file:
             raw = file.read()
             whole = raw[: raw.rfind(b"\n") + 1]
-            if len(whole) != len(raw):
+            if repair and len(whole) != len(raw):
                 file.truncate(len(whole))
     except FileNotFoundError:
         return EMPTY, 0

@@ -7,7 +7,8 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from proxy.audit import LOG
+from proxy.audit import LOG, AuditLog
+from proxy.audit_chain import problems
 from proxy.cli.audit import audit
 from tests.fakes.vllm import FakeVllm
 from tests.wire.harness import ANSWER, QUESTION, SECRET_WORDS, Lethe, started
@@ -100,6 +101,23 @@ async def test_the_chain_goes_on_after_a_restart_and_a_crash(engine: FakeVllm, s
         assert len(await log_of(lethe)) == len(first) + 1
     (tmp_path / "receipt.json").write_text(json.dumps(found))
     assert (await verified(tmp_path / "receipt.json", "--log", log)).exit_code == 0
+
+
+async def test_of_two_processes_on_a_folder_one_writes(lethe: Lethe) -> None:
+    second = AuditLog(lethe.server.config.state, lethe.server.catalogue)
+    try:
+        first = lethe.server.audit
+        await first.follow()
+        await lethe.forget()
+        seen, written = await asyncio.gather(second.follow(), first.follow())
+        assert seen == written == first.head
+        first.close()
+        await lethe.forget("Who built the lighthouse?", "Tomas Reinholt")
+        after = await second.follow()
+        assert after.number == written.number + 1
+        assert problems(second.lines(), second.key.public, ends=after) == []
+    finally:
+        second.close()
 
 
 async def test_only_admins_get_it(lethe: Lethe) -> None:
