@@ -134,11 +134,14 @@ class SqliteLedger(SqlLedger):
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        self._db.execute("BEGIN")
         try:
+            self._db.execute("BEGIN")
             yield  # the first read fixes what is seen
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
         finally:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

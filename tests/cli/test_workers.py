@@ -1,10 +1,13 @@
 """`lethe serve --workers`: real processes on the same ports, which agree, are started again, and end together."""
 
+import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from tests.clients.system import (
     serving,
 )
 from tests.postgresql import PostgresServer
+from tests.relay import Relay
 
 NOWHERE = "http://127.0.0.1:1"
 WORKERS = 2
@@ -202,6 +206,71 @@ def test_replicas_of_workers_on_postgres_and_one_of_them_killed(
         told = add(a, "Who lives in box 9?")  # its lease runs out, and it is waited for no more
         assert (told["applied"], told["members"]) == (True, 2)
         assert set(metric(a, "lethe_generation").values()) == {told["generation"]}
+
+
+def test_a_replica_process_that_is_cut_off_from_its_ledger_says_so_and_comes_back(
+    prepared_cache: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    del prepared_cache
+    url = postgres.fresh("cut")
+    with relay_to(postgres.port) as relay:
+        env = {"LETHE_LEDGER__URL": url, "LETHE_LEDGER__LEASE_S": "2"}
+        cut = env | {"LETHE_LEDGER__URL": postgres.url("cut", port=relay.port)}
+        with (
+            serving(tmp_path / "a", NOWHERE, ready=False, env=env) as a,
+            serving(tmp_path / "b", NOWHERE, ready=False, env=cut) as b,
+        ):
+            json_of(a.admin("POST", "/sets?wait=applied&timeout_s=60", {"id": "kept"}))
+            assert json_of(b.admin("GET", "/sets"))["data"][0]["id"] == "kept"
+            relay.cut()
+            until(lambda: "the ledger has not answered" in not_ready(b), "it is fenced")
+            assert b.admin("POST", "/check", {"text": "Who lives in box 7?"}).status_code == 503
+            body = {"question": "Who lives in box 7?"}
+            told = json_of(a.admin("POST", "/sets/kept/entries?wait=applied&timeout_s=60", body))
+            assert (told["applied"], told["members"]) == (True, 1)
+            assert a.check("Who lives in box 7?")["rung"] == "instruct"
+            relay.mend()
+            until(lambda: "the ledger" not in not_ready(b), "it has caught up")
+            assert b.check("Who lives in box 7?")["rung"] == "instruct"
+
+
+def not_ready(running: System) -> str:
+    """Why a server is not ready; there is no engine, so it never is."""
+    return str(httpx.get(f"{running.client_url}/readyz", timeout=30, trust_env=False).json()["reason"])
+
+
+class Cable:
+    """A relay that lives in a thread."""
+
+    def __init__(self, relay: Relay, loop: asyncio.AbstractEventLoop) -> None:
+        self._relay = relay
+        self._loop = loop
+
+    @property
+    def port(self) -> int:
+        return self._relay.port
+
+    def cut(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._relay.cut(), self._loop).result(LIMIT_S)
+
+    def mend(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._relay.mend(), self._loop).result(LIMIT_S)
+
+
+@contextmanager
+def relay_to(target: int) -> Iterator[Cable]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="relay")
+    thread.start()
+    cable = Cable(Relay(target), loop)
+    try:
+        cable.mend()
+        yield cable
+    finally:
+        cable.cut()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(LIMIT_S)
+        loop.close()
 
 
 def test_what_a_crew_leaves_behind(prepared_cache: Path, tmp_path: Path) -> None:
