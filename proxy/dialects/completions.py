@@ -20,7 +20,7 @@ from proxy.dialects.base import (
     string_leaves,
 )
 from proxy.dialects.choices import ChoiceStream, head_of, spoken
-from proxy.dialects.sse import ends_with_done, error_event
+from proxy.dialects.sse import BrokenStream, ends_with_done, error_event
 from proxy.errors import BadRequest, RequestError
 
 MAX_PROMPTS = 256  # each is a choice with a filter of its own, and an answer where it is refused
@@ -90,6 +90,8 @@ class Completions:
     # -- the shape of its choices
 
     def trim(self, choice: Json) -> bool:
+        if not isinstance(choice.get("text"), str | None):
+            raise BrokenStream("an event of the engine has an unknown shape")
         return keep_only(_CHOICE_FIELDS, choice)
 
     def leaves(self, choice: Json) -> Iterator[Leaf]:
