@@ -29,6 +29,7 @@ from proxy.experiments.shadow import ShadowTraffic
 from proxy.following import Following
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets
+from proxy.remote_embedder import RemoteEmbedder
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
@@ -61,6 +62,8 @@ async def running(
     if embedder is None:
         embedder = await asyncio.to_thread(_embedder, config)
     async with contextlib.AsyncExitStack() as stack:
+        if isinstance(embedder, RemoteEmbedder):
+            stack.callback(embedder.close)
         server = await _assembled(stack, config, embedder, admin_secret, worker)
         _refuse_open_port(config, server)
         listen, admin = config.listen, config.admin
@@ -80,8 +83,17 @@ def admin_routes() -> list[web.RouteDef]:
     return [*admin_api.routes(), *assistants_api.routes(), *audit_api.routes(), described]
 
 
-def _embedder(config: Config) -> OnnxEmbedder:
+def _embedder(config: Config) -> Embedder:
     """The configured embedder, its files checked where they were prepared here. Raises CacheError, EmbedderError."""
+    settings = config.embedder
+    if settings.url is not None and settings.model is not None:
+        return RemoteEmbedder(
+            settings.url,
+            settings.model,
+            api_key=settings.api_key,
+            prefix=settings.prefix,
+            timeout_s=settings.deadline_s,
+        )
     if cache.is_prepared(config.embedder_path):
         cache.check(config.embedder_path)
     return OnnxEmbedder(config.embedder_path, config.embedder.threads)

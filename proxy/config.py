@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from guards.engine.launch import Auxiliary, EngineConfig
 from guards.policy import DEFAULT_POLICY, Policy
@@ -67,15 +67,31 @@ class Upstream(_Section):
     check_every_s: float = Field(2.0, gt=0, description="how often the engine's health and models are read")
 
 
+def _embedder_url(url: str | None) -> str | None:
+    return None if url is None else _http_url(url)
+
+
 class EmbedderSettings(_Section):
     """The model that compares texts, and how many threads it may take."""
 
     path: Path | None = Field(None, description="a prepared folder; default: all-MiniLM-L6-v2 in the cache")
+    url: Annotated[str | None, AfterValidator(_embedder_url)] = Field(
+        None, description="a server with /v1/embeddings, instead of a folder"
+    )
+    model: str | None = Field(None, description="the model that the server embeds with")
+    api_key: str | None = Field(None, repr=False)
+    prefix: str = Field("", description="written before each text that the server embeds, as e5 wants 'query: '")
     threads: int = Field(2, ge=1, description="threads inside one forward pass")
     workers: int = Field(2, ge=1, description="requests embedded side by side")
     queue: int = Field(256, ge=1, description="requests waiting for the embedder before new ones are turned away")
     deadline_s: float = Field(15.0, gt=0)
     cache_mib: int = Field(64, ge=0, description="memory for the vectors of texts seen before")
+
+    @model_validator(mode="after")
+    def _one_embedder(self) -> "EmbedderSettings":
+        if self.url is not None and (self.path is not None or self.model is None):
+            raise ValueError("with 'url' goes 'model', and no 'path'")
+        return self
 
 
 def _database_url(url: str | None) -> str | None:
