@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from indexes.vectors import ExactRows, Rows, Vectors, no_rows
 
-LISTS_PER_ROOT = 1.0  # lists, as a multiple of the square root of the number of rows
+LISTS_PER_ROOT = 0.5  # lists, as a multiple of the square root of the number of rows
 SAMPLED = 50  # rows for each list from which the centres are learnt
 ROUNDS = 8  # of learning them
 PROBED = 32  # lists that a query is compared with

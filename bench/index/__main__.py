@@ -46,7 +46,7 @@ def measured(sizes: list[int], threads: int, *, quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = dict(gate(embedder, 6 if quick else 40))
     figures |= hot_add(300 if quick else 3000)
     figures |= tables(2_000 if quick else 20_000)
-    growth = [search_at(size, 300 if quick else 1000) for size in sizes]
+    growth = [search_at(size, 200 if quick else 1000) for size in sizes]
     largest = {f"largest_{name}": value for name, value in growth[-1].items()}
     return figures | largest | {"growth": growth}
 
