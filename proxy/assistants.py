@@ -11,7 +11,6 @@ Rules
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -20,14 +19,14 @@ from typing import Any, TypeVar
 
 import structlog
 
-from guards.engine.card import ADAPTER, Card
-from proxy.assistant_files import NotUsable, opened
+from guards.engine.card import Card
+from proxy.assistant_loading import Loading
 from proxy.assistant_registry import Registered, Registry, RegistryDamaged, Version
 from proxy.canary import Canary, CanaryDead
 from proxy.errors import BadRequest, NotFound, RequestError, UpstreamFailed
 from proxy.metrics import Metrics
 from proxy.offsets import Offsets, Ready
-from proxy.upstream import ADAPTER_PREFIX, UpstreamClient
+from proxy.upstream import UpstreamClient
 
 RETRY_S = 5.0  # between two proofs of one life of the engine
 LEFT_OUT_S = 30.0  # between two tries of an assistant that failed while the slots are well
@@ -45,7 +44,7 @@ class Assistants:
         self._registry = Registry(state)
         self._upstream = upstream
         self._metrics = metrics
-        self._salt = secrets.token_hex(16)  # the canary's own partition of the engine's caches
+        self._loading = Loading(offsets, upstream)
         self._registered: dict[str, Registered] = {}
         self._problems: dict[str, str] = {}
         self._tried = (0, 0.0)
@@ -91,7 +90,7 @@ class Assistants:
 
     async def _load(self, folder: Path) -> dict[str, Any]:
         async with self._changing:
-            card, version = await self._opened(folder if folder.is_absolute() else self._folder / folder, None)
+            card, version = await self._loading.opened(folder if folder.is_absolute() else self._folder / folder)
             before = self._registered.get(card.name, Registered(card.name))
             known = before.versions.get(card.version)
             if known is not None and known.digest != version.digest:
@@ -109,7 +108,7 @@ class Assistants:
             if wanted is None or wanted not in one.versions:
                 have = ", ".join(map(str, sorted(one.versions)))
                 raise NotFound(f"there is no such version of '{name}'; loaded before: {have}", param="version")
-            card, version = await self._opened(one.versions[wanted].folder, one.versions[wanted].digest)
+            card, version = await self._loading.opened(one.versions[wanted].folder, one.versions[wanted].digest)
             return await self._use(one, card, version)
 
     async def _unload(self, name: str) -> None:
@@ -137,8 +136,7 @@ class Assistants:
                 await self._follow()
                 if self._offsets.slots.names and self._upstream.view.problem is None:
                     await (self._try_again() if self._offsets.proven else self._prove())
-                for adapter in self._offsets.drained():
-                    await self._take_out(adapter)
+                await self._loading.take_out()
 
     def _looked(self) -> None:
         """After each look at the engine. An adapter that is gone tells of another life, too."""
@@ -162,7 +160,7 @@ class Assistants:
             self._lend(name, None)
         moved = [name for name, one in there.items() if name not in before or before[name].used != one.used]
         if moved and self._offsets.proven:  # else all of them are loaded when this life is proven
-            ready = await self._all_of(moved, self._canary())
+            ready = await self._all_of(moved, self._loading.canary())
             for name in moved:
                 self._lend(name, ready.get(name))
 
@@ -173,10 +171,9 @@ class Assistants:
         if tried_life == life and now - tried_at < RETRY_S:
             return
         self._tried = life, now
-        canary = self._canary()
+        canary = self._loading.canary()
         try:
-            for name in self._offsets.slots.names:
-                await canary.prove(name)
+            await self._loading.slots(canary)
         except CanaryDead as error:
             if self._offsets.unproven != str(error):
                 _log.error("canary_dead", problem=str(error))
@@ -194,7 +191,7 @@ class Assistants:
         life, tried_at = self._tried
         if self._problems and time.monotonic() - tried_at >= LEFT_OUT_S:
             self._tried = life, time.monotonic()
-            for name, ready in (await self._all_of(tuple(self._problems), self._canary())).items():
+            for name, ready in (await self._all_of(tuple(self._problems), self._loading.canary())).items():
                 self._lend(name, ready)
 
     async def _all_of(self, names: Iterable[str], canary: Canary) -> dict[str, Ready]:
@@ -204,8 +201,8 @@ class Assistants:
             one = self._registered[name]
             version = one.used
             try:
-                card, _ = await self._opened(version.folder, version.digest)
-                ready[name] = await self._loaded(card, version, canary)
+                card, _ = await self._loading.opened(version.folder, version.digest)
+                ready[name] = await self._loading.assistant(card, version, canary)
                 self._problems.pop(name, None)
             except (RequestError, CanaryDead) as error:
                 if self._problems.get(name) != str(error):
@@ -213,19 +210,14 @@ class Assistants:
                 self._problems[name] = str(error)
         return ready
 
-    async def _take_out(self, adapter: str) -> None:
-        try:
-            await self._upstream.unload_adapter(adapter)
-        except RequestError as error:  # it went with the engine
-            _log.warning("adapter_not_unloaded", adapter=adapter, fault=type(error).__name__)
-
     # -- inside
 
     async def _use(self, before: Registered, card: Card, version: Version) -> dict[str, Any]:
         if not self._offsets.proven:
             raise UpstreamFailed(self._offsets.problem or "the engine is not ready", retry_after_s=int(RETRY_S))
+        self._wake.set()  # whatever comes of it, somebody may have to leave
         try:
-            ready = await self._loaded(card, version, self._canary())
+            ready = await self._loading.assistant(card, version, self._loading.canary())
         except CanaryDead as error:
             raise UpstreamFailed(f"the engine does not subtract it: {error}") from error
 
@@ -240,39 +232,10 @@ class Assistants:
         _log.info("assistant_in_use", assistant=card.name, version=card.version, objective=card.objective)
         return self._row(there[card.name])
 
-    async def _loaded(self, card: Card, version: Version, canary: Canary) -> Ready:
-        """Puts a version into the engine and proves it. Raises RequestError or CanaryDead."""
-        adapter = None
-        if card.kind == "layers":
-            adapter = f"{ADAPTER_PREFIX}{card.name}@{card.version}:{version.digest[:12]}"
-            self._offsets.keep(adapter)
-            await self._upstream.load_adapter(adapter, str(version.folder / ADAPTER))
-        try:
-            for part in card.parts:
-                await canary.prove(self._offsets.slots.names[part.slot], adapter)
-        except CanaryDead:
-            if adapter is not None:
-                self._offsets.drop(adapter)
-                self._wake.set()
-            raise
-        return Ready(card, adapter)
-
     def _lend(self, name: str, ready: Ready | None) -> None:
         self._offsets.swap(name, ready)
         self._metrics.assistants.set(len(self._offsets))
         self._wake.set()
-
-    async def _opened(self, folder: Path, digest: str | None) -> tuple[Card, Version]:
-        try:
-            return await asyncio.to_thread(opened, folder, self._offsets.slots, digest)
-        except NotUsable as error:
-            raise BadRequest(str(error), param="folder") from error
-
-    def _canary(self) -> Canary:
-        async def ask(body: dict[str, Any]) -> Any:
-            return await self._upstream.ask("/v1/completions", body)
-
-        return Canary(ask, self._upstream.view.base or "", self._salt)
 
     def _known(self, name: str) -> Registered:
         found = self._registered.get(name)
