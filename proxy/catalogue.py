@@ -24,9 +24,9 @@ import structlog
 from guards.chain import Chain
 from guards.policy import Policy
 from indexes.embedder import Embedder
-from indexes.entries import Entry, EntryError, ForgetSet, State, Storage, check, content_digest
+from indexes.entries import Entry, ForgetSet, State, Storage, check
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex, Generation, cues
+from indexes.generation import ForgetIndex, Generation
 from indexes.ledger.records import (
     Change,
     Heads,
@@ -38,12 +38,13 @@ from indexes.ledger.records import (
     Once,
     StoredKey,
 )
-from indexes.sealed import SealError, SealingKeys, sealed
+from indexes.sealed import SealError, SealingKeys
 from indexes.vectors import Vectors
 from proxy.errors import GuardUnavailable
 from proxy.keys import SCOPES, KeyRing, digest_of, new_key
 from proxy.lease import Lease
 from proxy.metrics import Metrics
+from proxy.prepared import Prepared, prepare
 
 Arms = Mapping[str, Mapping[str, Any]]
 """Policy changes by the name of an arm; they win over those of a set."""
@@ -199,7 +200,7 @@ class Catalogue:
         Raises EntryError, Missing (no such set), Conflict.
         """
         started = time.perf_counter()
-        new = await self._embedded(await asyncio.to_thread(_prepared, entries, self.sealing))
+        new = await self._embedded(await asyncio.to_thread(prepare, entries, self.sealing))
         return await self._add(new, started, actor=actor, once=once)
 
     async def add_missing(self, entries: Sequence[Entry], *, actor: str) -> Added:
@@ -208,9 +209,9 @@ class Catalogue:
         Raises EntryError, Missing (no such set), Conflict.
         """
         started = time.perf_counter()
-        prepared = await asyncio.to_thread(_prepared, entries, self.sealing)
+        prepared = await asyncio.to_thread(prepare, entries, self.sealing)
         there = await self._write(lambda: self._alike(prepared))
-        fresh: dict[tuple[str, str], _Prepared] = {}
+        fresh: dict[tuple[str, str], Prepared] = {}
         for one in prepared:
             if one.told not in there:
                 fresh.setdefault(one.told, one)
@@ -267,7 +268,7 @@ class Catalogue:
 
         return await self._change(commit)
 
-    async def _embedded(self, prepared: Sequence["_Prepared"]) -> list[NewEntry]:
+    async def _embedded(self, prepared: Sequence[Prepared]) -> list[NewEntry]:
         vectors = await self._embed([one.cues for one in prepared])
         return [NewEntry(one.entry, rows, one.digest) for one, rows in zip(prepared, vectors, strict=True)]
 
@@ -411,7 +412,7 @@ class Catalogue:
         self._heads = Heads(self._index.current.number, heads.keys)
         self._gauges()
 
-    def _alike(self, prepared: Sequence["_Prepared"]) -> dict[tuple[str, str], str]:
+    def _alike(self, prepared: Sequence[Prepared]) -> dict[tuple[str, str], str]:
         found: dict[tuple[str, str], str] = {}
         for set_id in {one.entry.set_id for one in prepared}:
             digests = [one.digest for one in prepared if one.entry.set_id == set_id]
@@ -424,32 +425,3 @@ class Catalogue:
     def _gauges(self) -> None:
         self._metrics.generation.set(self.current.number)
         self._metrics.entries.set(self.current.entry_count)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Prepared:
-    """An entry with what is worked out before anything is stored."""
-
-    entry: Entry
-    cues: list[str]
-    digest: str
-
-    @property
-    def told(self) -> tuple[str, str]:
-        return self.entry.set_id, self.digest
-
-
-def _prepared(entries: Sequence[Entry], sealing: SealingKeys | None) -> list[_Prepared]:
-    """Entries as they are stored, sealed where they ask for it. Raises EntryError."""
-    for entry in entries:
-        check(entry)
-        if entry.storage is Storage.SEALED and sealing is None:
-            raise EntryError("'storage: sealed' needs keys: set ledger.sealing_key_file (see 'lethe ledger new-key')")
-    return [_made_ready(entry, sealing) for entry in entries]
-
-
-def _made_ready(entry: Entry, sealing: SealingKeys | None) -> _Prepared:
-    digest = content_digest(entry)
-    if entry.storage is Storage.CLEAR or sealing is None:
-        return _Prepared(entry, cues(entry), digest)
-    return _Prepared(sealed(entry, sealing), cues(entry), sealing.text(digest))

@@ -17,7 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from indexes.ledger.records import LedgerCorrupt, LedgerError, LedgerOutdated, Member
 from indexes.ledger.schema import VERSION, migrate
-from indexes.ledger.sql import FETCHED, Row, SqlLedger, Values
+from indexes.ledger.sql import SqlLedger
+from indexes.ledger.tables import FETCHED, Row, Values
 
 WORDS = {
     "text": 'TEXT COLLATE "C"',  # compared by characters, as SQLite does: pages and times depend on it

@@ -15,7 +15,8 @@ from typing import IO
 
 from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, LedgerOutdated, Member
 from indexes.ledger.schema import VERSION, migrate
-from indexes.ledger.sql import FETCHED, Row, SqlLedger, Values
+from indexes.ledger.sql import SqlLedger
+from indexes.ledger.tables import FETCHED, Row, Values
 
 WORDS = {
     "text": "TEXT",

@@ -182,7 +182,7 @@ def test_replicas_of_workers_on_postgres_and_one_of_them_killed(
     prepared_cache: Path, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     del prepared_cache
-    env = {"LETHE_LEDGER__URL": postgres.fresh("workers"), "LETHE_LEDGER__LEASE_S": "3"}
+    env = {"LETHE_LEDGER__URL": postgres.fresh("workers"), "LETHE_LEDGER__LEASE_S": "4", "LETHE_LEDGER__POLL_S": "0.2"}
     with (
         serving(tmp_path / "a", NOWHERE, "--workers", "2", ready=False, env=env) as a,
         serving(tmp_path / "b", NOWHERE, ready=False, env=env) as b,
@@ -214,7 +214,7 @@ def test_a_replica_process_that_is_cut_off_from_its_ledger_says_so_and_comes_bac
     del prepared_cache
     url = postgres.fresh("cut")
     with relay_to(postgres.port) as relay:
-        env = {"LETHE_LEDGER__URL": url, "LETHE_LEDGER__LEASE_S": "2"}
+        env = {"LETHE_LEDGER__URL": url, "LETHE_LEDGER__LEASE_S": "4", "LETHE_LEDGER__POLL_S": "0.2"}
         cut = env | {"LETHE_LEDGER__URL": postgres.url("cut", port=relay.port)}
         with (
             serving(tmp_path / "a", NOWHERE, ready=False, env=env) as a,

@@ -162,7 +162,7 @@ async def test_a_replica_that_is_cut_off_stops_and_comes_back(
 ) -> None:
     async with Relay.to(postgres.port) as relay:
         through = postgres.url("replicas", port=relay.port)
-        near, far = {"url": url, "lease_s": 2}, {"url": through, "lease_s": 2, "poll_s": 0.1}
+        near, far = ({"url": one, "lease_s": 3, "poll_s": 0.1} for one in (url, through))
         async with replicas(engine, state, near, far) as (a, b):
             await relay.cut()
             assert "the ledger has not answered" in (await ready(b, 503))["reason"]
