@@ -17,7 +17,7 @@ from indexes.views import views_of
 from indexes.windows import Window, windows_of
 from indexes.words import Word, words_of
 
-OUTSHONE = 0.12
+OUTSHONE = 0.04
 """A window is left rough when one that shares half of it is nearer to the same text by more than this."""
 
 Range = tuple[int, int]
