@@ -33,7 +33,7 @@ def mutated(value: Any, rng: random.Random, times: int) -> Any:
         holder, key = rng.choice(inside)
         match rng.randrange(6):
             case 0:
-                holder[key] = rng.choice(ODD)
+                holder[key] = copy.deepcopy(rng.choice(ODD))
             case 1:
                 del holder[key]
             case 2 if isinstance(holder, list):
