@@ -115,7 +115,12 @@ def _system(arguments: argparse.Namespace) -> Iterator[None]:
     settings: dict[str, Any] = {
         "listen": {"port": PORT},
         "admin": {"port": ADMIN_PORT},
-        "engine": {"model": str(arguments.model), "port": ENGINE_PORT, "served_model_name": "smollm2-taught"},
+        "engine": {
+            "model": str(arguments.model),
+            "port": ENGINE_PORT,
+            "served_model_name": "smollm2-taught",
+            "kv_cache_gib": 1,
+        },
         "arms": {"refuse": {"on_match": ["refuse"]}},
         "upstream": {"url": f"http://127.0.0.1:{ENGINE_PORT}"},
         "state": str(state),
