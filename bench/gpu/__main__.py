@@ -27,8 +27,8 @@ LAYERS = {False: 8, True: 1}  # of the base that the shared auxiliaries run; Tru
 BASE = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32}
 SMALL = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32}
 COMMON = {"num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192, "rope_theta": 500000.0}
-TINY = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-TINY_COMMON = {"num_key_value_heads": 2, "vocab_size": 256, "max_position_embeddings": 512}
+TINY = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY_COMMON = {"num_key_value_heads": 1, "vocab_size": 256, "max_position_embeddings": 512}
 OPTIONS = {
     "load_format": "dummy",
     "skip_tokenizer_init": True,
