@@ -14,6 +14,7 @@ its place. What shows nothing or only decorates (format characters, selectors, a
 over. The normal form is compatibility-decomposed, case-folded, and composed again for what is left.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
@@ -57,6 +58,8 @@ _SHOW_NOTHING = frozenset(
     )
     for code in range(low, high + 1)
 )
+
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
 
 # Marks of other combining classes are accents, points, tones, overlays: a word is the same without them.
 _SPELLING_CLASSES = frozenset(
@@ -210,5 +213,7 @@ class WordStream:
 
 def words_of(text: str) -> list[Word]:
     """All words of a whole text."""
+    if text.isascii():  # what the stream finds, several times faster
+        return [Word(match[0].lower(), match.start(), match.end()) for match in _ASCII_WORD.finditer(text)]
     stream = WordStream()
     return stream.feed(text) + stream.finish()

@@ -179,5 +179,6 @@ def _is_person(text: str, run: list[_Token], words: tuple[str, ...]) -> bool:
     return before[1].lower() not in THING_SIGNS and (run[-1].own or before[1].lower() not in PLACE_SIGNS)
 
 
+@lru_cache(65536)
 def _normal(raw: str) -> tuple[str, ...]:
     return tuple(word.text for word in words_of(raw))

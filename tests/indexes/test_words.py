@@ -40,6 +40,12 @@ def test_where_text_is_cut_does_not_matter(text: str, cuts: list[int]) -> None:
         assert fed(pieces) == whole, pieces
 
 
+@given(st.text(st.characters(max_codepoint=127)))
+@example("".join(map(chr, range(128))))
+def test_a_text_in_ascii_has_the_same_words_when_it_is_read_at_once(text: str) -> None:
+    assert spans(text) == fed([text]) == fed(list(text))
+
+
 @given(texts)
 def test_a_word_once_reported_is_final(text: str) -> None:
     stream, found = WordStream(), []
