@@ -108,6 +108,12 @@ def test_keys_hold_in_all(crew: System) -> None:
     until(lambda: status(None) == {200}, "nobody asks for a key")
 
 
+def test_a_signal_to_read_the_policy_again_reaches_all(crew: System) -> None:
+    before = [line["event"] for line in crew.log()].count("reloaded")
+    crew.process.send_signal(signal.SIGHUP)
+    until(lambda: [line["event"] for line in crew.log()].count("reloaded") == before + WORKERS, "all have read it")
+
+
 def test_a_worker_that_dies_is_started_again_and_catches_up(crew: System) -> None:
     with forget_set(crew) as forget:
         for victim in workers(crew):
