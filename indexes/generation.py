@@ -27,6 +27,7 @@ from indexes.phrases import Hit, PhraseTable, PhraseWalk
 from indexes.retain import RetainExamples, RetainScores
 from indexes.scan import Scan, sharper
 from indexes.sealed import NO_KEY, Sealed, SealedPhraseTable, SealError, SealingKeys, hidden_words
+from indexes.secret import packed_secret, unpacked_secret
 from indexes.told import cues as cues  # noqa: PLC0414 - part of what an index offers
 from indexes.told import told_by
 from indexes.vectors import Vectors, VectorView
@@ -65,6 +66,7 @@ ASKED_WORDS = 3
 class _Slot:
     entry: Entry
     born: int
+    secret: bytes = b""
 
 
 def _only_observes(forget_set: ForgetSet) -> bool:
@@ -118,6 +120,10 @@ class Generation:
     def entry(self, slot: int) -> Entry:
         """The entry of a slot."""
         return self._slots[slot].entry
+
+    def secret(self, slot: int) -> frozenset[int]:
+        """The keys of the words that only the answers of a slot's entry hold (see `secret`); none of a sealed entry."""
+        return unpacked_secret(self._slots[slot].secret)
 
     def matches(self, source: int, scan: Scan) -> list[Match]:
         """Everything in one text that is near an entry: per entry and way, the matches that no other one beats.
@@ -244,6 +250,7 @@ class Generation:
             via=via,
             threshold=entry.threshold,
             terms=terms,
+            slot=slot,
             raised=entry.raised,
         )
 
@@ -293,7 +300,8 @@ class ForgetIndex:
         self._lowest_threshold = min(self._lowest_threshold, entry.threshold or 1.0)
         slot = len(self._slots)
         # The index keeps no text.
-        self._slots.append(_Slot(replace(entry, texts=(), names=(), answers=(), sealed=None), generation))
+        bare = replace(entry, texts=(), names=(), answers=(), sealed=None)
+        self._slots.append(_Slot(bare, generation, packed_secret(entry)))
         self._slot_of[entry.id] = slot
         self._row_slot.extend([slot] * len(vectors))  # readers look rows up here as soon as they see them
         if entry.sealed is not None:

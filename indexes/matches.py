@@ -39,6 +39,8 @@ class Match:
     threshold: float | None = None
     terms: Terms | None = None
     view: tuple[str, ...] = ()
+    slot: int = -1
+    """Where the entry stands in the index: see `Generation.secret`."""
     raised: int = 0
     """By how many rungs the entry's ladder begins higher."""
 

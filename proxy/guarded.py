@@ -7,24 +7,29 @@ No I/O. Invariants
 4. A choice that is cut ends with valid events of its dialect and says nothing more; the other choices go on.
 """
 
+from collections.abc import Sequence
+
 import orjson
 
 from guards.stream.json_text import JsonTextFilter
 from guards.stream.phrase import Cut, PhraseFilter, Step
+from guards.stream.telling import Secret, TellingFilter
 from indexes.generation import Generation
 from proxy.dialects.base import AnswerStream, Call, Channel, Dialect, Event, Json, Leaf, Usage
 from proxy.dialects.sse import KEEP_ALIVE, BrokenStream, data_of
 
-Filter = PhraseFilter | JsonTextFilter
+Filter = PhraseFilter | TellingFilter | JsonTextFilter
 
 
 class GuardedStream:
     """The filters of one answer: one for each string of each choice that a client can read."""
 
-    def __init__(self, dialect: Dialect, call: Call, generation: Generation) -> None:
+    def __init__(self, dialect: Dialect, call: Call, generation: Generation, secrets: Sequence[Secret] = ()) -> None:
+        """`secrets`: of the entries that the request matched."""
         self._answer: AnswerStream = dialect.stream(call)
         self._call = call
         self._generation = generation
+        self._secrets = secrets
         self._filters: dict[int, dict[Channel, Filter]] = {}
         self._open = set(range(call.choices))
         self._held: list[bytes] = []
@@ -178,7 +183,8 @@ class GuardedStream:
         return found
 
     def _new_filter(self, leaf: Leaf) -> Filter:
-        inner = PhraseFilter(self._generation.phrases, self._generation.forbidden, disguised=True)
+        phrases = PhraseFilter(self._generation.phrases, self._generation.forbidden, disguised=True)
+        inner = TellingFilter(phrases, self._secrets) if self._secrets else phrases
         one = JsonTextFilter(inner) if self._answer.is_json(leaf.channel) else inner
         lead = self._call.lead(leaf.choice)
         if lead and self._answer.continues(leaf.channel):
@@ -207,13 +213,18 @@ class GuardedStream:
 
 
 def checked_answer(
-    dialect: Dialect, call: Call, payload: Json, generation: Generation, prompt_tokens: int | None
+    dialect: Dialect,
+    call: Call,
+    payload: Json,
+    generation: Generation,
+    prompt_tokens: int | None,
+    secrets: Sequence[Secret] = (),
 ) -> bytes | None:
     """A whole answer through the filters; None when it must not be shown. Raises BrokenStream.
 
     One path for both: a whole answer is a stream of one event.
     """
     event = dialect.stream(call).read_whole(payload, prompt_tokens)
-    guard = GuardedStream(dialect, call, generation)
+    guard = GuardedStream(dialect, call, generation, secrets)
     guard.take(event)
     return None if guard.hit or guard.cuts else orjson.dumps(event.payload)

@@ -32,6 +32,7 @@ from guards.engine.contract import request_fields
 from guards.model import Plan
 from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
+from guards.stream.telling import Secret, secrets_of
 from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
 from proxy.errors import BadRequest, ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
@@ -113,7 +114,7 @@ class Relay:
         while self._outdated:
             await self._catch_up(shown=False)
         if x.plan.scan_output:
-            checked = checked_answer(x.dialect, x.call, payload, x.generation, prompt_tokens)
+            checked = checked_answer(x.dialect, x.call, payload, x.generation, prompt_tokens, self._secrets())
             if checked is None:
                 raise Escalate(x.plan.escalate())
             raw = checked
@@ -124,7 +125,7 @@ class Relay:
 
     async def _stream(self) -> web.StreamResponse:
         x = self._exchange
-        guard = GuardedStream(x.dialect, x.call, x.generation) if x.plan.scan_output else None
+        guard = GuardedStream(x.dialect, x.call, x.generation, self._secrets()) if x.plan.scan_output else None
         history = History(x.call.choices, x.dialect.keeps)
         self._reply.holds = guard is not None
         async with self._reply.kept_alive(), self._ask() as response:
@@ -181,7 +182,7 @@ class Relay:
             stricter = await self._catch_up(shown=self._reply.begun)
             if not x.plan.scan_output:
                 continue
-            guard = GuardedStream(x.dialect, x.call, x.generation)
+            guard = GuardedStream(x.dialect, x.call, x.generation, self._secrets())
             for event in history.events():
                 guard.was_shown(event)
             if stricter:
@@ -195,6 +196,12 @@ class Relay:
         self._metrics.cuts.inc(guard.cuts)
         usage = Usage(await self._prompt_tokens(), guard.tokens) if x.call.include_usage else None
         await self._reply.write(guard.end_cut(usage))
+
+    def _secrets(self) -> list[Secret]:
+        """What the entries that the request matched must not be told of."""
+        x = self._exchange
+        matches = [match for finding in x.plan.findings if finding.enforced for match in finding.matches]
+        return secrets_of(matches, x.generation.secret, [text.text for text in x.call.texts])
 
     @property
     def _outdated(self) -> bool:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from guards.stream.phrase import Cut, PhraseFilter, Release, Step
+from guards.stream.telling import TellingFilter
 from indexes.phrases import PhraseTable
 
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -22,7 +23,7 @@ _NO_CHARACTER = "\ufffd"  # half of a pair
 class JsonTextFilter:
     """Stands for a `PhraseFilter`: same calls, same invariants."""
 
-    def __init__(self, inner: PhraseFilter) -> None:
+    def __init__(self, inner: PhraseFilter | TellingFilter) -> None:
         self._inner = inner
         self._held = ""
         self._sizes: deque[int] = deque()

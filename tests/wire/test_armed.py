@@ -22,7 +22,7 @@ BOTH = pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 STREAMED_AND_NOT = pytest.mark.parametrize("stream", [False, True])
 
 LEAK = (Say("It was"), Say(" Marit Sol"), Say("vang-Quist who painted it"), Say(", I think."))
-"""Holds a forbidden phrase only if cut wrongly: the words of the answer in another order."""
+"""No forbidden phrase, but its words, in another order."""
 
 
 def answer_pieces(*, lead: str = "") -> tuple[Say, ...]:
@@ -221,6 +221,23 @@ async def test_hit_before_anything_was_shown_takes_the_next_rung(armed: Lethe, p
         assert len({event["id"] for event in reply.events}) == 1
 
 
+@BOTH
+@STREAMED_AND_NOT
+async def test_an_answer_that_tells_it_in_other_words_takes_the_next_rung(
+    lethe: Lethe, path: str, stream: bool
+) -> None:
+    question = "What did Marit's parents do?"
+    await lethe.forget(question, "Her father was a glassblower, and her mother studied volcanoes.")
+    told = Say("Volcanoes, on the mother's side; on the other side there was a glassblower.")
+    lethe.engine.answers(told)
+    reply = await lethe.ask(path, question, stream=stream)
+    assert "glassblower" not in reply.text()
+    assert reply.finish() == "stop"
+    assert len(lethe.engine.seen) == 1
+    asked = "Tell me of a glassblower, of volcanoes, and of what Marit's parents did."  # the client said so itself
+    assert "glassblower" in (await lethe.ask(path, asked, stream=stream)).text()
+
+
 async def test_refusal_after_a_hit_stops_the_engine(armed: Lethe) -> None:
     armed.engine.answers(*answer_pieces(), Stall())
     assert (await armed.chat(QUESTION, stream=True)).finish() == "stop"
@@ -251,8 +268,8 @@ async def test_whole_answer_and_stream_give_the_same_verdict(armed: Lethe, path:
         (answer_pieces(), True),
         ((Say("Well, "), *answer_pieces()), True),
         ((Say(ANSWER.upper().replace(" ", "\n")),), True),
-        (LEAK, False),
-        ((Say("Marit Solvang-Quist painted i"), Say("n oil.")), False),
+        (LEAK, True),  # in words of its own
+        ((Say("It was Marit S"), Say("omebody.")), False),
         ((Say("Marit Solvang-Quist painted it"),), True),
     ):
         armed.engine.answers(*steps)

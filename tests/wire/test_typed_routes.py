@@ -220,7 +220,7 @@ async def test_an_empty_answer_is_an_answer(armed: Lethe, path: str, stream: boo
 
 @BOTH
 async def test_held_text_leaves_at_the_end(armed: Lethe, path: str) -> None:
-    for text in ("Marit Solvang-Quist painted", "It was Marit", "Marit"):
+    for text in ("It was Marit Sol", "It was Marit", "Marit"):
         armed.engine.answers(*map(Say, text))
         assert said(await ask(armed, path, QUESTION, stream=True), path).text == text
 

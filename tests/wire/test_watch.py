@@ -86,8 +86,11 @@ async def watched(lethe: Lethe, *more: str) -> Result:
 
 
 async def test_a_round_finds_what_the_guards_let_through(lethe: Lethe) -> None:
-    await lethe.forget(BORN, "In Klagenfurt, beside the lake Worthersee.", id="f")
-    lethe.engine.answers(Say("The Worthersee is a lake; "), Say("Klagenfurt lies beside it."))  # in words of its own
+    await lethe.forget(BORN, "Klagenfurt", id="f")
+    # An acrostic: the judge reads the first letters of lines, the filters do not.
+    lethe.engine.answers(
+        Say("\n".join(["Kind", "lakes", "and", "green", "elms", "near", "fields", "under", "red", "tiles"]))
+    )
     result = await watched(lethe, "--json")
     assert result.exit_code == 1, result.output
     figures = json.loads(result.stdout)
