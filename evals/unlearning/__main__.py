@@ -17,14 +17,13 @@ from typing import Any
 from evals.gate.rows import RowsError
 from evals.unlearning.curve import curve
 from evals.unlearning.methods import METHODS, Method
-from evals.unlearning.score import Scores, scored
-from evals.unlearning.sets import CHOICE, FORGOTTEN, KEPT, OTHERWISE, REPORT, STRANGERS, WORLD, Sets, sets
+from evals.unlearning.score import scored
+from evals.unlearning.sets import CHOICE, FORGOTTEN, REPORT, Sets, sets
 from evals.unlearning.work import Workshop
 from guards.engine import cache
 from proxy.engine.discovery import find_engine_python
 from proxy.engine.errors import EngineNotInstalled
 
-DRAWN = (FORGOTTEN, OTHERWISE, KEPT, WORLD)
 TAUGHT = "smollm2-135m-tofu"
 
 
@@ -39,15 +38,8 @@ def main() -> int:
         workshop = Workshop(python, model, work, options.threads)
         rows = sets(options.data, CHOICE if options.choice else REPORT)
         author = "choice" if options.choice else "report"
-        found = {
-            name: _compared(
-                workshop,
-                f"{_plain(name)}-{author}",
-                METHODS[name],
-                rows,
-                quick=not options.curve,
-                confirm=options.confirm,
-            )
+        methods = {
+            name: _compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, confirm=options.confirm)
             for name in options.method or METHODS
         }
     except (EngineNotInstalled, RowsError, OSError) as error:
@@ -59,7 +51,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
-    figures = {"model": model.name, "methods": {name: one["figures"] for name, one in found.items()}}
+    figures = {"model": model.name, "methods": methods}
     if options.json:
         text = json.dumps(figures, indent=1)
         if options.json == "-":
@@ -69,40 +61,29 @@ def main() -> int:
     else:
         print(_table(figures))
     if options.curve:
-        panels = {name: one["scores"] for name, one in found.items()}
-        marks = {name: one["figures"]["strength"] for name, one in found.items()}
-        level = next(iter(figures["methods"].values()))["before"][STRANGERS]["recall"]["value"]
-        options.curve.write_text(curve(panels, DRAWN, level, marks), encoding="utf-8")
+        panels = {name: (one["chosen_from"], one["level"], one["strength"]) for name, one in methods.items()}
+        options.curve.write_text(curve(panels), encoding="utf-8")
     return 0
 
 
-def _compared(
-    workshop: Workshop, name: str, method: Method, found: Sets, *, quick: bool, confirm: bool
-) -> dict[str, Any]:
-    """Train, and report at the strength that the training picked; without `quick`, at all that it tried."""
-    assistant, card = workshop.trained(name, method, found)
+def _compared(workshop: Workshop, name: str, method: Method, rows: Sets, *, confirm: bool) -> dict[str, Any]:
+    """Train, and report at the strength that the training picked."""
+    assistant, card = workshop.trained(name, method, rows)
     strength = card["strength"]
-    full = scored(workshop.answered(assistant, method, [strength], found.reported), found.reported)
+    told = scored(workshop.answered(assistant, method, [strength], rows.reported), rows.reported)
     figures = {
         "strength": strength,
         "combine": method.combine,
         "k": method.k,
         "filter_rate": method.filter_rate,
-        "before": {group: one.as_json() for group, one in full[0.0].items()},
-        "after": {group: one.as_json() for group, one in full[strength].items()},
+        "before": {group: one.as_json() for group, one in told[0.0].items()},
+        "after": {group: one.as_json() for group, one in told[strength].items()},
         "chosen_from": card["sweep"],
+        "level": card["settings"]["level"],
     }
     if confirm:
-        figures["vllm"] = workshop.confirmed(assistant, method, strength, found.reported[FORGOTTEN])
-    drawn: Scores = {}
-    if not quick:
-        asked = {group: found.reported[group] for group in DRAWN}
-        drawn = scored(workshop.answered(assistant, method, method.strengths, asked), asked)
-        figures["sweep"] = [
-            {"strength": at} | {group: round(one.recall.value, 4) for group, one in by_set.items()}
-            for at, by_set in sorted(drawn.items())
-        ]
-    return {"figures": figures, "scores": drawn}
+        figures["vllm"] = workshop.confirmed(assistant, method, strength, rows.reported[FORGOTTEN])
+    return figures
 
 
 def _table(figures: Mapping[str, Any]) -> str:
@@ -155,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--choice", action="store_true", help="the author that settings were chosen with, instead")
     parser.add_argument("--json", metavar="FILE", help="figures; - is standard output (default: a table)")
     parser.add_argument("--confirm", action="store_true", help="ask a real vLLM at the chosen strength as well")
-    parser.add_argument("--curve", type=Path, metavar="FILE", help="recall over all strengths that were tried, as SVG")
+    parser.add_argument(
+        "--curve", type=Path, metavar="FILE", help="the sweeps that the strengths were picked from, as SVG"
+    )
     return parser
 
 

@@ -1,26 +1,24 @@
-"""The curve of a sweep as an SVG: recall over strength, a panel a method."""
+"""The sweep from which a training picked its strength as an SVG: recall over strength, a panel a method."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from evals.unlearning.score import Scores
+Sweep = Sequence[Mapping[str, float]]  # rows of a card: strength, forget_recall, retain_recall
 
 WIDTH, HEIGHT, LEFT, TOP, GAP, BOTTOM = 240, 200, 44, 40, 28, 64
-COLOURS = ("#c0392b", "#e08a1e", "#1f6fb2", "#2e8b57")  # forgotten in warm colours, kept in cold ones
+LINES = {"forget_recall": ("held-out forget rows", "#c0392b"), "retain_recall": ("held-out retain rows", "#1f6fb2")}
 STYLE = "font:12px sans-serif;fill:#333"
 
 
-def curve(methods: Mapping[str, Scores], names: Sequence[str], level: float, marks: Mapping[str, float]) -> str:
-    """One panel for each method. names: sets that are drawn, in the order of the colours. marks: strengths to mark."""
-    panels = [
-        _panel(place, name, scores, names, level, marks[name]) for place, (name, scores) in enumerate(methods.items())
-    ]
+def curve(methods: Mapping[str, tuple[Sweep, float, float]]) -> str:
+    """A panel for each method: its sweep, the level to fall to (dashed across), the strength picked (upright)."""
+    panels = [_panel(place, name, *one) for place, (name, one) in enumerate(methods.items())]
     width = LEFT + len(panels) * (WIDTH + GAP)
     height = TOP + HEIGHT + BOTTOM
     legend = [
-        f'<rect x="{LEFT + 190 * place}" y="{height - 20}" width="12" height="12" fill="{COLOURS[place]}"/>'
-        f'<text x="{LEFT + 190 * place + 18}" y="{height - 10}" style="{STYLE}">{escape(name)}</text>'
-        for place, name in enumerate(names)
+        f'<rect x="{LEFT + 190 * place}" y="{height - 20}" width="12" height="12" fill="{colour}"/>'
+        f'<text x="{LEFT + 190 * place + 18}" y="{height - 10}" style="{STYLE}">{label}</text>'
+        for place, (label, colour) in enumerate(LINES.values())
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
@@ -28,12 +26,12 @@ def curve(methods: Mapping[str, Scores], names: Sequence[str], level: float, mar
     )
 
 
-def _panel(place: int, title: str, scores: Scores, names: Sequence[str], level: float, mark: float) -> str:
+def _panel(place: int, title: str, sweep: Sweep, level: float, mark: float) -> str:
     left = LEFT + place * (WIDTH + GAP)
-    strengths = sorted(scores)
+    largest = max(row["strength"] for row in sweep)
 
     def x(strength: float) -> float:
-        return left + WIDTH * strength / strengths[-1]
+        return left + WIDTH * strength / largest
 
     def y(recall: float) -> float:
         return TOP + HEIGHT * (1 - recall)
@@ -46,11 +44,11 @@ def _panel(place: int, title: str, scores: Scores, names: Sequence[str], level: 
     parts.append(f'<path d="M{x(mark):.1f} {TOP}v{HEIGHT}" stroke="#888" stroke-dasharray="2 4"/>')
     under = TOP + HEIGHT + 16
     parts += [
-        f'<text x="{x(strength):.1f}" y="{under}" text-anchor="middle" style="{STYLE}">{strength:g}</text>'
-        for strength in strengths
+        f'<text x="{x(at):.1f}" y="{under}" text-anchor="middle" style="{STYLE}">{at:g}</text>'
+        for at in (row["strength"] for row in sweep)
     ]
-    for colour, name in zip(COLOURS, names, strict=False):
-        points = [(x(strength), y(scores[strength][name].recall.value)) for strength in strengths]
+    for side, (_, colour) in LINES.items():
+        points = [(x(row["strength"]), y(row[side])) for row in sweep]
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in points]

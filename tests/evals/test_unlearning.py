@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals.unlearning.curve import curve
-from evals.unlearning.score import Scores, scored
+from evals.unlearning.score import scored
 from evals.unlearning.sets import AUTHOR, CHOICE, FORGOTTEN, REPORT, Pair, Sets, sets
 
 
@@ -72,22 +72,7 @@ def test_scores_compare_with_the_model_alone():
     assert (found[0.0]["kept"].same, found[1.0]["kept"].same) == (1, 0.5)
 
 
-def told(**recalls: tuple[float, float]) -> Scores:
-    """Scores with these recalls of what is forgotten and of what is kept; names are strengths in hundredths."""
-    answer, truth = "word " * 100, [("q", "word " * 100)]
-    asked = {"forgotten": truth, "kept": truth}
-    answers = {
-        int(name[1:]) / 100: {
-            "forgotten": [answer[: round(5 * 100 * forgotten)]],
-            "kept": [answer[: round(5 * 100 * kept)]],
-        }
-        for name, (forgotten, kept) in recalls.items()
-    }
-    return scored(answers, asked)
-
-
-def test_the_curve_is_well_formed_and_draws_every_set():
-    scores = told(s0=(0.9, 1), s100=(0.1, 0.99))
-    drawn = curve({"ULD <x>": scores, "pair": scores}, ["forgotten", "kept"], 0.2, {"ULD <x>": 1, "pair": 1})
-    root = ET.fromstring(drawn)  # noqa: S314 - our own
+def test_the_curve_is_well_formed_and_draws_both_sides():
+    sweep = [{"strength": at, "forget_recall": 1 - at, "retain_recall": 1.0} for at in (0, 0.5, 1)]
+    root = ET.fromstring(curve({"ULD <x>": (sweep, 0.2, 1), "pair": (sweep, 0.2, 0.5)}))  # noqa: S314 - our own
     assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) == 4
