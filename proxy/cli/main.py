@@ -30,6 +30,7 @@ COMMANDS = {
     "experiment": "proxy.cli.experiment",
     "eval": "proxy.cli.evaluate",
     "calibrate": "proxy.cli.calibrate",
+    "embedder": "proxy.cli.embedder",
     "attack": "proxy.cli.attack",
     "audit": "proxy.cli.audit",
     "watch": "proxy.cli.watch",

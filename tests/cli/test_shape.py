@@ -37,6 +37,7 @@ WITH_EXAMPLES = [
     "lethe keys create",
     "lethe eval gate",
     "lethe calibrate",
+    "lethe embedder export",
     "lethe eval run",
     "lethe eval report",
     "lethe attack",
