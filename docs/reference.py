@@ -20,7 +20,8 @@ from guards.policy import Policy
 from guards.prompt.fields import Field
 from guards.prompt.routes import ROUTES
 from guards.prompt.tables import TABLES
-from proxy import admin_models, client_api, errors
+from proxy import client_api, errors
+from proxy.admin import models as admin_models
 from proxy.app import admin_routes
 from proxy.cli.main import main as command_line
 from proxy.config import Config

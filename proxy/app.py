@@ -16,23 +16,27 @@ from indexes.entries import Storage
 from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
 from indexes.ledger.sealing import bound
-from proxy import admin_api, assistants_api, audit_api, client_api, openapi
-from proxy.assistant_files import Slots
-from proxy.assistants import Assistants, watched
-from proxy.audit import AuditLog
+from proxy import client_api
+from proxy.admin import api as admin_api
+from proxy.admin import openapi
+from proxy.assistants import api as assistants_api
+from proxy.assistants.files import Slots
+from proxy.assistants.life import Assistants, watched
+from proxy.assistants.offsets import Offsets
+from proxy.audit import api as audit_api
+from proxy.audit.log import AuditLog
 from proxy.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
-from proxy.following import Following
 from proxy.metrics import Metrics
-from proxy.offsets import Offsets
 from proxy.remote_embedder import RemoteEmbedder
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
+from proxy.workers.following import Following
 from proxy.workers.pages import PATH as METRICS
 from proxy.workers.pages import metrics_page
 from proxy.workers.slot import POLL_S, Slot

@@ -5,7 +5,7 @@ one thread, so changes are applied in the order in which they were committed. Wh
 on it: every check that this process makes after that, also for answers in flight, sees at least this generation.
 
 Other processes may write to the ledger too. What they wrote is applied by `follow`, in the same thread; a process that
-has not heard from the ledger for longer than its lease checks nothing any more (`proxy.lease`).
+has not heard from the ledger for longer than its lease checks nothing any more (`proxy.workers.lease`).
 """
 
 import asyncio
@@ -42,9 +42,9 @@ from indexes.sealed import SealError, SealingKeys
 from indexes.vectors import Vectors
 from proxy.errors import GuardUnavailable
 from proxy.keys import SCOPES, KeyRing, digest_of, new_key
-from proxy.lease import Lease
 from proxy.metrics import Metrics
 from proxy.prepared import Prepared, prepare
+from proxy.workers.lease import Lease
 
 Arms = Mapping[str, Mapping[str, Any]]
 """Policy changes by the name of an arm; they win over those of a set."""

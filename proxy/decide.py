@@ -11,10 +11,10 @@ from guards.model import Allow, Finding, Plan, Signals
 from guards.policy import OnFault
 from guards.turns import ONE_TURN, Turns
 from indexes.generation import Generation
+from proxy.assistants.offsets import Offsets
 from proxy.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
 from proxy.metrics import Metrics
-from proxy.offsets import Offsets
 from proxy.signals import Scans, SignalMeter
 
 PLAIN_ARM = ""  # no arm of that name: the policies as they are, without changes of an arm

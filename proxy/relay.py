@@ -33,13 +33,13 @@ from guards.model import Plan
 from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
 from guards.stream.telling import Secret, secrets_of
+from proxy.assistants.offsets import NotArmed, Worn
 from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
 from proxy.errors import BadRequest, ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
 from proxy.exchange import RAW, Exchange
 from proxy.guarded import GuardedStream, checked_answer
 from proxy.history import History
-from proxy.offsets import NotArmed, Worn
 from proxy.reply import Reply
 from proxy.server import Server
 

@@ -11,18 +11,18 @@ from aiohttp import web
 from guards.policy import PolicyError
 from indexes.entries import EntryError
 from indexes.ledger.records import Conflict, LedgerError, Missing
-from proxy.assistants import Assistants
-from proxy.audit import AuditLog
+from proxy.assistants.life import Assistants
+from proxy.assistants.offsets import Offsets
+from proxy.audit.log import AuditLog
 from proxy.catalogue import Catalogue
 from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
-from proxy.following import Following
 from proxy.metrics import Metrics
-from proxy.offsets import Offsets
 from proxy.upstream import UpstreamClient
+from proxy.workers.following import Following
 from proxy.workers.slot import Slot
 
 CLIENT_LEFT = 499  # nobody reads it; the connection is gone

@@ -14,9 +14,9 @@ from evals.attacks.campaign import Attempt
 from evals.report.cells import bold, table
 from evals.report.page import STYLE
 from evals.runs.client import RunError
-from proxy.audit_chain import Head, problems
-from proxy.audit_key import AuditKeyError, PublicKey
-from proxy.audit_receipt import head_of, receipt_problems
+from proxy.audit.chain import Head, problems
+from proxy.audit.key import AuditKeyError, PublicKey
+from proxy.audit.receipt import head_of, receipt_problems
 from proxy.cli.admin_client import AdminClient, admin_options
 from proxy.cli.output import FAILED, USAGE, fail, json_option, print_json, say
 

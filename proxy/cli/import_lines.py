@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from indexes.entries import EntryError, check
-from proxy.admin_models import EntryBody
+from proxy.admin.models import EntryBody
 from proxy.errors import BadRequest
 from proxy.validation import parsed
 

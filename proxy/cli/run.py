@@ -19,7 +19,7 @@ from indexes.embedder import EmbedderError
 from indexes.ledger.records import LedgerError
 from proxy import logs
 from proxy.app import PortInUse, running
-from proxy.assistant_registry import RegistryDamaged
+from proxy.assistants.registry import RegistryDamaged
 from proxy.cli.output import CONFIG_WRONG, INTERRUPTED, fail, json_option, print_json, say
 from proxy.cli.up import embedded_engine, engine_options, keep_key, load_sample, ready, show_ready
 from proxy.config import Config, ConfigError, load

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from indexes.entries import ForgetSet
-from proxy.admin_models import EntryBody
+from proxy.admin.models import EntryBody
 from proxy.cli.import_lines import BadLines, read_lines
 from proxy.cli.output import count, say
 from proxy.config import Config, ConfigError

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from proxy.admin_models import Name
+from proxy.admin.models import Name
 from proxy.exchange import GUARDED, RAW
 
 

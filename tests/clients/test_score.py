@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from proxy.admin.score import Forcing
 from proxy.config import Upstream
 from proxy.metrics import Metrics
-from proxy.score import Forcing
 from proxy.upstream import UpstreamClient
 from tests.clients.asking import CAPITAL, SHORT, chat
 from tests.clients.system import Forgetting, System, json_of

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from guards.engine.launch import Auxiliary
-from proxy.assistant_files import NotUsable, Slots, opened
-from proxy.assistant_registry import FILE, Registered, Registry, RegistryDamaged, Version
+from proxy.assistants.files import NotUsable, Slots, opened
+from proxy.assistants.registry import FILE, Registered, Registry, RegistryDamaged, Version
 from tests.fakes.assistants import CARD, write_assistant, write_base
 
 ONE = Version(1, Path("/assistants/uld/1"), "a" * 64)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.audit_chain import EMPTY, FIRST, Head, Record, hash_of, problems
-from proxy.audit_key import AuditKeyError, PublicKey, SigningKey
+from proxy.audit.chain import EMPTY, FIRST, Head, Record, hash_of, problems
+from proxy.audit.key import AuditKeyError, PublicKey, SigningKey
 
 KEY = SigningKey(bytes(range(32)))
 OTHER = SigningKey(bytes(32))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.canary import MIN_CHANGE, TOKENS, WEIGHT, Canary, CanaryDead, centred, distance, judged
+from proxy.assistants.canary import MIN_CHANGE, TOKENS, WEIGHT, Canary, CanaryDead, centred, distance, judged
 from proxy.errors import UpstreamFailed
 from tests.fakes.composite import LOGITS, Composite
 from tests.fakes.vllm_shapes import MODEL

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from guards.engine.card import Card
 from guards.engine.launch import Auxiliary
 from guards.model import Offset
-from proxy.assistant_files import Slots
-from proxy.offsets import NotArmed, Offsets, Ready
+from proxy.assistants.files import Slots
+from proxy.assistants.offsets import NotArmed, Offsets, Ready
 from proxy.upstream import EngineView, ServedModel
 from tests.fakes.assistants import CARD
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from proxy.admin.openapi import BODIES, WITHOUT_BODY, document
 from proxy.app import admin_routes
-from proxy.openapi import BODIES, WITHOUT_BODY, document
 
 ROUTES = admin_routes()
 DOCUMENT = document(ROUTES, "1.2.3")
@@ -20,7 +20,7 @@ def test_every_call_is_described(route: Any) -> None:
     assert [p["name"] for p in operation["parameters"]] == re.findall(r"{(\w+)}", route.path)
     if route.method in ("POST", "PUT", "PATCH"):
         name = route.handler.__name__
-        assert (name in BODIES) != (name in WITHOUT_BODY), f"say in proxy.openapi what {name} takes"
+        assert (name in BODIES) != (name in WITHOUT_BODY), f"say in proxy.admin.openapi what {name} takes"
     else:
         assert "requestBody" not in operation
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.admin_models import CheckBody, EntriesBody, EntryBody, EntryChange, KeyBody, SetBody
+from proxy.admin.models import CheckBody, EntriesBody, EntryBody, EntryChange, KeyBody, SetBody
 from proxy.config import Config
 from proxy.errors import BadRequest
 from proxy.validation import parsed

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy import lease as lease_module
-from proxy.lease import Lease
+from proxy.workers import lease as lease_module
+from proxy.workers.lease import Lease
 from proxy.workers.pages import merged, metrics_page
 from proxy.workers.slot import VARIABLE, Slot
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from proxy.audit import LOG, AuditLog
-from proxy.audit_chain import problems
+from proxy.audit.chain import problems
+from proxy.audit.log import LOG, AuditLog
 from proxy.cli.audit import audit
 from tests.fakes.vllm import FakeVllm
 from tests.wire.harness import ANSWER, QUESTION, SECRET_WORDS, Lethe, started

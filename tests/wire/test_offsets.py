@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from guards.policy import DEFAULT_POLICY, PolicyError
-from proxy import assistants
+from proxy.assistants import life as assistants
 from proxy.config import ConfigError
 from proxy.errors import EngineError
 from tests.fakes.assistants import write_assistant

@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from proxy.admin_models import (
+from proxy.admin.models import (
     ActivateBody,
     AssistantBody,
     CheckBody,
@@ -24,10 +24,10 @@ from proxy.admin_models import (
     SetBody,
     SetChange,
 )
+from proxy.admin.watch import WatchBody
 from proxy.experiments.api import StopBody
 from proxy.experiments.definition import Experiment
 from proxy.server import SERVER
-from proxy.watch import WatchBody
 
 PATH = "/admin/v1/openapi.json"
 _REFERENCE = "#/components/schemas/{model}"

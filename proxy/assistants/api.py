@@ -6,8 +6,8 @@ from typing import Any
 from aiohttp import web
 
 from guards.policy import Rung
-from proxy.admin_api import _admin, _body, _json
-from proxy.admin_models import ActivateBody, AssistantBody
+from proxy.admin.calls import admin_of, body_of, json_reply
+from proxy.admin.models import ActivateBody, AssistantBody
 from proxy.exchange import GUARDED
 from proxy.server import Server
 
@@ -24,31 +24,31 @@ def routes() -> list[web.RouteDef]:
 
 async def list_assistants(request: web.Request) -> web.Response:
     """All assistants, what the engine has of them, and which sets use them."""
-    server, _ = _admin(request)
+    server, _ = admin_of(request)
     rows = [_shown(server, row) for row in server.assistants.listing()]
-    return _json({"data": rows, "problem": server.offsets.problem})
+    return json_reply({"data": rows, "problem": server.offsets.problem})
 
 
 async def load_assistant(request: web.Request) -> web.Response:
     """Loads a version of an assistant and uses it from now on. Answers when it was proven; no stream is disturbed."""
-    server, _ = _admin(request)
-    body = await _body(request, AssistantBody)
-    return _json(_shown(server, await server.assistants.load(Path(body.folder))), status=201)
+    server, _ = admin_of(request)
+    body = await body_of(request, AssistantBody)
+    return json_reply(_shown(server, await server.assistants.load(Path(body.folder))), status=201)
 
 
 async def activate_assistant(request: web.Request) -> web.Response:
     """Uses another version that was loaded before, by default the one before this."""
-    server, _ = _admin(request)
-    body = await _body(request, ActivateBody)
-    return _json(_shown(server, await server.assistants.activate(request.match_info["assistant"], body.version)))
+    server, _ = admin_of(request)
+    body = await body_of(request, ActivateBody)
+    return json_reply(_shown(server, await server.assistants.activate(request.match_info["assistant"], body.version)))
 
 
 async def unload_assistant(request: web.Request) -> web.Response:
     """Takes an assistant out of the engine and forgets its versions; its folders stay."""
-    server, _ = _admin(request)
+    server, _ = admin_of(request)
     name = request.match_info["assistant"]
     await server.assistants.unload(name)
-    return _json({"unloaded": name, "used_by": _used_by(server, name)})
+    return json_reply({"unloaded": name, "used_by": _used_by(server, name)})
 
 
 def _shown(server: Server, row: dict[str, Any]) -> dict[str, Any]:

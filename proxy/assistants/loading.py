@@ -8,11 +8,11 @@ from typing import Any
 import structlog
 
 from guards.engine.card import ADAPTER, Card
-from proxy.assistant_files import NotUsable, opened
-from proxy.assistant_registry import Version
-from proxy.canary import Canary, CanaryDead
+from proxy.assistants.canary import Canary, CanaryDead
+from proxy.assistants.files import NotUsable, opened
+from proxy.assistants.offsets import Offsets, Ready
+from proxy.assistants.registry import Version
 from proxy.errors import BadRequest, RequestError
-from proxy.offsets import Offsets, Ready
 from proxy.upstream import ADAPTER_PREFIX, UpstreamClient
 
 _log = structlog.get_logger("lethe.assistants")

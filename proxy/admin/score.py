@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 
 from guards.policy import Rung
+from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.errors import BadRequest, UpstreamFailed
 from proxy.exchange import Exchange
 from proxy.guarded import checked_answer
-from proxy.offsets import NotArmed
 from proxy.relay import Relay
 from proxy.server import Server
 from proxy.upstream import UpstreamClient

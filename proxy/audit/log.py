@@ -20,9 +20,9 @@ import structlog
 
 from indexes.entries import Entry, ForgetSet
 from indexes.ledger.records import Change, LedgerError, Missing
-from proxy.admin_models import entry_json, set_json
-from proxy.audit_chain import EMPTY, Head, Record, canonical, hash_of
-from proxy.audit_key import SigningKey
+from proxy.admin.models import entry_json, set_json
+from proxy.audit.chain import EMPTY, Head, Record, canonical, hash_of
+from proxy.audit.key import SigningKey
 from proxy.catalogue import Catalogue
 
 LOG, KEY, LOCK = "audit.jsonl", "audit.key", "audit.lock"

@@ -19,7 +19,7 @@ import structlog
 
 from indexes.ledger.records import LedgerError, Member
 from proxy.catalogue import Catalogue
-from proxy.lease import Lease
+from proxy.workers.lease import Lease
 
 BEATS = 5  # heartbeats in the time of one lease: some may be late
 LOOK_S = 0.02  # between two looks at the others while somebody waits for them

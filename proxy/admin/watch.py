@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from guards.policy import Rung
 from indexes.entries import MAX_RAISED
 from indexes.ledger.records import Missing
-from proxy.admin_models import MAX_BATCH, Name
+from proxy.admin.models import MAX_BATCH, Name
 from proxy.errors import BadRequest
 from proxy.server import SERVER
 from proxy.validation import parsed

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from proxy.audit_key import PublicKey
+from proxy.audit.key import PublicKey
 
 FIRST = "0" * 64
 

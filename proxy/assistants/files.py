@@ -8,7 +8,7 @@ from guards.engine import fingerprint
 from guards.engine.card import CHECKPOINTS, Card, CardError
 from guards.engine.contract import ContractError
 from guards.engine.launch import Auxiliary
-from proxy.assistant_registry import Version, digest_of
+from proxy.assistants.registry import Version, digest_of
 
 
 class NotUsable(Exception):

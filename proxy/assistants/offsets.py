@@ -16,7 +16,7 @@ from types import MappingProxyType
 from guards.engine.card import Card
 from guards.engine.contract import Arming
 from guards.model import Assistant, Offset
-from proxy.assistant_files import Slots
+from proxy.assistants.files import Slots
 from proxy.upstream import EngineView, UpstreamClient
 
 
@@ -48,7 +48,7 @@ class NotArmed(Exception):
 
 
 class Offsets:
-    """See the head of this file. Written by `proxy.assistants` only."""
+    """See the head of this file. Written by `proxy.assistants.life` only."""
 
     def __init__(self, slots: Slots, upstream: UpstreamClient) -> None:
         self.slots = slots

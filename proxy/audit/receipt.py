@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from indexes.entries import Entry, ForgetSet
-from proxy.audit import AuditLog
-from proxy.audit_chain import Head, Record, canonical
-from proxy.audit_key import AuditKeyError, PublicKey
+from proxy.audit.chain import Head, Record, canonical
+from proxy.audit.key import AuditKeyError, PublicKey
+from proxy.audit.log import AuditLog
 
 KIND, VERSION = "lethe-forgetting-receipt", 1
 

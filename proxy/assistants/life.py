@@ -5,7 +5,7 @@
 Rules
 1. After each start of the engine all that is registered is loaded and proven again, before the server is ready.
 2. What was answered to a caller is durable: the registry is written before the swap is seen.
-3. One change at a time; reads (`proxy.offsets`) never wait.
+3. One change at a time; reads (`proxy.assistants.offsets`) never wait.
 4. A change that was begun is finished, even if the one who asked for it has gone.
 """
 
@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 import structlog
 
 from guards.engine.card import Card
-from proxy.assistant_loading import Loading
-from proxy.assistant_registry import Registered, Registry, RegistryDamaged, Version
-from proxy.canary import Canary, CanaryDead
+from proxy.assistants.canary import Canary, CanaryDead
+from proxy.assistants.loading import Loading
+from proxy.assistants.offsets import Offsets, Ready
+from proxy.assistants.registry import Registered, Registry, RegistryDamaged, Version
 from proxy.errors import BadRequest, NotFound, RequestError, UpstreamFailed
 from proxy.metrics import Metrics
-from proxy.offsets import Offsets, Ready
 from proxy.upstream import UpstreamClient
 
 RETRY_S = 5.0  # between two proofs of one life of the engine

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from indexes.entries import Entry
-from proxy.admin_api import _admin, _body, _json, _set
-from proxy.admin_models import MAX_BATCH, ReceiptBody
-from proxy.audit_receipt import receipt
+from proxy.admin.calls import admin_of, body_of, json_reply, set_of
+from proxy.admin.models import MAX_BATCH, ReceiptBody
+from proxy.audit.receipt import receipt
 from proxy.server import Server
 
 
@@ -20,7 +20,7 @@ def routes() -> list[web.RouteDef]:
 
 async def show_log(request: web.Request) -> web.StreamResponse:
     """The audit log as JSON lines, each record signed and chained to the one before."""
-    server, _ = _admin(request)
+    server, _ = admin_of(request)
     await server.audit.follow()
     if not server.audit.path.exists():
         return web.Response()
@@ -29,16 +29,16 @@ async def show_log(request: web.Request) -> web.StreamResponse:
 
 async def show_key(request: web.Request) -> web.Response:
     """The public key that signs log and receipts, and the last record."""
-    server, _ = _admin(request)
+    server, _ = admin_of(request)
     head = await server.audit.follow()
-    return _json({"key": str(server.audit.key.public), "number": head.number, "hash": head.hash})
+    return json_reply({"key": str(server.audit.key.public), "number": head.number, "hash": head.hash})
 
 
 async def make_receipt(request: web.Request) -> web.Response:
     """A signed receipt of a set: entries by reference and hash, since when, who changed what. Holds no text."""
-    server, _ = _admin(request)
-    body = await _body(request, ReceiptBody)
-    forget_set = _set(server, request)
+    server, _ = admin_of(request)
+    body = await body_of(request, ReceiptBody)
+    forget_set = set_of(server, request)
     history = await server.audit.records(forget_set.id)
     made = receipt(
         server.audit,
@@ -53,7 +53,7 @@ async def make_receipt(request: web.Request) -> web.Response:
         },
         evidence=body.evidence,
     )
-    return _json(made, status=201)
+    return json_reply(made, status=201)
 
 
 async def _all(server: Server, set_id: str) -> list[Entry]:

@@ -1,0 +1,1 @@
+"""The admin port: one module for each kind of thing it manages, and what they share."""

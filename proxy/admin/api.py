@@ -1,0 +1,12 @@
+"""The admin port: forget sets and entries, dry runs, comparisons, keys, change log. Every call needs an admin key."""
+
+from aiohttp import web
+
+from proxy.admin import entries, keys, looks, sets, state, watch
+from proxy.experiments import api as experiments_api
+
+
+def routes() -> list[web.RouteDef]:
+    """All routes for sets, entries, decisions, keys, experiments and watches."""
+    rooms = (sets, entries, looks, state, keys, experiments_api, watch)
+    return [route for room in rooms for route in room.routes()]

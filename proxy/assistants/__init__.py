@@ -1,0 +1,1 @@
+"""Assistants: folders with trained auxiliaries, loaded into the engine, proven, and armed."""
