@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import Result
 
 from proxy.cli.import_lines import BATCH_BYTES, BATCH_ENTRIES, BadLines, batches, lines_of, read_lines
 from tests.cli.conftest import Run, out, parsed, runner
@@ -253,7 +254,7 @@ def test_an_import_that_is_interrupted_goes_on(
     assert BATCH_ENTRIES <= there < MANY
     assert there % BATCH_ENTRIES == 0  # a batch is applied whole
 
-    again = parsed(run("forget", "import", "--set", forget.name, many, "--json"))
+    again = imported(run("forget", "import", "--set", forget.name, many, "--json"))
     assert again["there_already"] == there
     assert again["added"] == MANY - there
     found = questions(run, forget)
@@ -294,9 +295,16 @@ def test_a_disk_that_fills_up_in_an_import_leaves_whole_batches_and_takes_the_re
         assert there < MANY
         assert there % BATCH_ENTRIES == 0
         process.rlimit(psutil.RLIMIT_FSIZE, limit)
-        told = parsed(runner(running.env)("forget", "import", many, "--json"))
+        told = imported(runner(running.env)("forget", "import", many, "--json"))
         assert (told["added"], told["there_already"]) == (MANY - there, there)
     assert_complete(state, many)
+
+
+def imported(result: Result) -> dict[str, Any]:
+    """What an import says that may take so long that it tells of its progress."""
+    assert result.exit_code == 0, result.output
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
 
 
 def assert_complete(state: Path, file: Path) -> None:
@@ -305,7 +313,7 @@ def assert_complete(state: Path, file: Path) -> None:
         commands, there = runner(running.env), entries(running)
         assert there >= BATCH_ENTRIES
         assert there % BATCH_ENTRIES == 0
-        told = parsed(commands("forget", "import", file, "--json"))
+        told = imported(commands("forget", "import", file, "--json"))
         assert (told["added"], told["there_already"]) == (MANY - there, there)
         found = [one["texts"][0] for one in parsed(commands("forget", "list", "--json"))["data"]]
         assert len(found) == len(set(found)) == MANY == entries(running)
