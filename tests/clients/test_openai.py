@@ -276,7 +276,7 @@ def test_the_raw_arm_needs_its_scope(client: openai.OpenAI, system: System):
         ask(client, "Hello", system.model, extra_headers={"x-lethe-arm": "raw"})
 
 
-@pytest.mark.parametrize("path", ["embeddings", "responses", "audio/speech"])
+@pytest.mark.parametrize("path", ["rerank", "conversations", "audio/speech"])
 def test_routes_that_are_not_guarded_do_not_exist(client: openai.OpenAI, path: str):
     with pytest.raises(openai.NotFoundError) as caught:
         client.post(f"/{path}", cast_to=httpx.Response, body={"model": "m", "input": "Hello"})
