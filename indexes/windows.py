@@ -18,9 +18,11 @@ DENSE_WORDS = 256  # beyond, one size of window and a wide step: cost per word s
 DENSE_SIZES, DENSE_STEP = (10, 16, 24), 4
 COARSE_SIZE, COARSE_STEP = 24, 12
 WIDE_SIZE, WIDE_STEP = 24, 12
+PART_WORDS = 4  # a question has as many; what is shorter, between colons and quotation marks, is a label
 LONG_WORD = 40  # characters; a longer run without spaces is no word
 
 _WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\s{UNSPACED}]{{1,{LONG_WORD}}}")
+_PART_END = re.compile(r"[.!?。！？؟।]+\s+|[:：]\s+|[\"“”„«»{}\[\]|;\n。！？]+")
 _SENTENCE_END = re.compile(r"[.!?。！？؟।]+[\"'”’)\]]*\s+|[。！？]|\n+")
 
 
@@ -45,6 +47,7 @@ def windows_of(text: str) -> list[Window]:
     spans: dict[tuple[int, int], None] = {}
     if count <= WHOLE_WORDS:
         spans[first, last] = None
+        spans.update(dict.fromkeys(_parts(text, first, last)))
     if count > SHORT_WORDS:
         spans.update(dict.fromkeys(_sentences(text, first, last)))
     if SHORT_WORDS < count <= DENSE_WORDS:
@@ -71,6 +74,24 @@ def _sentences(text: str, first: int, last: int) -> list[tuple[int, int]]:
         if 2 <= len(_WORD.findall(piece)) <= WHOLE_WORDS:  # a single word carries no question
             trimmed.append((a + len(piece) - len(piece.lstrip()), a + len(piece.rstrip())))
     return trimmed
+
+
+def _parts(text: str, first: int, last: int) -> list[tuple[int, int]]:
+    """What stands between colons, quotation marks and braces: "Answer in Korean: …", "{"question": "…"}".
+
+    A few foreign words before a short question change the embedding of the whole more than those of a long one.
+    """
+    bounds, start = [], first
+    for match in _PART_END.finditer(text, first, last):
+        bounds.append((start, match.start() + len(match[0].rstrip().rstrip(':："“”„«»{}[]|;'))))
+        start = match.end()
+    bounds.append((start, last))
+    found = []
+    for a, b in bounds:
+        piece = text[a:b]
+        if (a, b) != (first, last) and len(_WORD.findall(piece)) >= PART_WORDS:
+            found.append((a + len(piece) - len(piece.lstrip()), a + len(piece.rstrip())))
+    return found
 
 
 def _slide(words: list[tuple[int, int]], size: int, step: int) -> list[tuple[int, int]]:

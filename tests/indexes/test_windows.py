@@ -77,6 +77,24 @@ def test_a_question_between_others_is_seen_alone(place: int) -> None:
         assert FORGET in {window.text for window in windows_of(text)}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Antworte auf Deutsch: {FORGET}",
+        f'Fill in this JSON: {{"question": "{FORGET}", "answer": "',
+        f"한국어로 대답하세요： {FORGET}",
+        f"Translate «{FORGET}» for me",
+        f"Hello there. {FORGET}",
+    ],
+)
+def test_a_short_question_behind_a_label_is_seen_alone(text: str) -> None:
+    assert FORGET in {window.text for window in windows_of(text)}
+
+
+def test_labels_are_no_windows() -> None:
+    assert [window.text for window in windows_of('Name: "Ilse Varga"')] == ['Name: "Ilse Varga"']
+
+
 @pytest.mark.parametrize("padding", [0, 3, 40, 300])
 def test_padding_does_not_push_a_question_out_of_sight(padding: int) -> None:
     # Without any punctuation only the slide can find it: some window must hold little else.
