@@ -17,6 +17,9 @@ from proxy.engine.discovery import detect_device, find_engine_python, usable_cpu
 from proxy.engine.errors import EngineUnavailable
 from proxy.engine.supervisor import EngineSupervisor
 from tests.postgresql import NoPostgres, PostgresServer, postgres_server
+from tests.properties import settle
+
+settle()
 
 START_LIMIT_S = 240  # 30 s alone on two cores; tests of others may run beside
 

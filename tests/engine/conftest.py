@@ -4,6 +4,10 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests.properties import settle
+
+settle()
+
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_VLLM = {"test_contract.py", "test_launch.py"}
 

@@ -63,7 +63,7 @@ def new_handoff(config) -> handoff.Handoff:
     return shared
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False))
 def test_v1_follows_a_shuffled_batch(rng: random.Random):
     config = fake_config()
@@ -101,7 +101,7 @@ def shuffle(rng: random.Random, batch: list) -> tuple[list, BatchUpdate | None]:
     return batch, BatchUpdate(batch_size=len(batch), removed=removed, added=added, moved=moved)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False))
 def test_v2_follows_slots_whatever_the_rows_are(rng: random.Random):
     config = fake_config()

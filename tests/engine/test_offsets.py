@@ -66,7 +66,7 @@ def reference(base, aux, arming):
     return out
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(batches())
 def test_every_row_follows_its_own_formula(batch):
     base, aux, armings = batch
@@ -92,7 +92,7 @@ def _near_a_tie(base, aux, arming):
     return any(gap < 1e-4 for gap in gaps)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(batches(base_logit=any_logit, aux_logit=any_logit))
 def test_an_unarmed_row_is_untouched_bit_for_bit(batch):
     base, aux, armings = batch
@@ -102,7 +102,7 @@ def test_an_unarmed_row_is_untouched_bit_for_bit(batch):
             assert bits(got[row]) == bits(torch.tensor(base[row], dtype=torch.float32))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(batches(aux_logit=any_logit))
 def test_masked_stays_masked_and_no_nan_and_never_nothing(batch):
     base, aux, armings = batch
@@ -115,7 +115,7 @@ def test_masked_stays_masked_and_no_nan_and_never_nothing(batch):
             assert got[row].max() > -INF
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(batches(), st.integers(0, 3))
 def test_rows_do_not_see_each_other(batch, pick):
     base, aux, armings = batch

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_training import rows as tiny_rows
 from tiny_training import write_model
@@ -57,6 +57,7 @@ def test_a_row_does_not_show_its_text():
     assert "secret" not in repr(Row("secret", "secret"))
 
 
+@example(2, 0.75, 0, 2)
 @given(some, st.floats(0.01, 0.9), st.integers(0, 9), st.integers(1, 10))
 def test_holding_out_parts_the_rows(number: int, share: float, seed: int, at_most: int):
     all_rows = tiny_rows(0, number)

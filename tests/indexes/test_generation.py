@@ -234,7 +234,7 @@ def forbidden(generation: Generation) -> set[str]:
 @pytest.mark.parametrize("bulk_at", [4096, 8])
 def test_generations_are_versions(bulk_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation_module, "GrowingVectors", functools.partial(GrowingVectors, bulk_at=bulk_at))
-    run_state_machine_as_test(Versions, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(Versions, settings=settings(max_examples=25, stateful_step_count=20))
 
 
 # -- what a match must not be hidden by

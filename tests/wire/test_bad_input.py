@@ -306,7 +306,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=MESSAGES, prompt=JSON, more=st.dictionaries(st.sampled_from(sorted(CHAT_FIELDS)), JSON, max_size=3))
 async def test_nothing_that_is_json_is_a_500(armed: Lethe, messages: Any, prompt: Any, more: dict[str, Any]) -> None:
     for path, question in ((CHAT, {"messages": messages}), (COMPLETIONS, {"prompt": prompt})):

@@ -72,7 +72,7 @@ def hold_out(rows: Sequence[Row], share: float, seed: int, at_most: int) -> tupl
 
     One row stays on each side as long as there are two. The choice depends on the seed and the number of rows alone.
     """
-    number = min(at_most, max(1, round(share * len(rows)))) if len(rows) > 1 else 0
+    number = min(at_most, max(1, round(share * len(rows))), len(rows) - 1) if len(rows) > 1 else 0
     chosen = set(random.Random(seed).sample(range(len(rows)), number))  # noqa: S311 - a choice, not a secret
     kept = [row for index, row in enumerate(rows) if index not in chosen]
     return kept, [row for index, row in enumerate(rows) if index in chosen]
