@@ -8,10 +8,11 @@ LedgerError          the storage refuses: no space, no permission, no connection
 └── Conflict         it is there already, or an idempotency key came back with another request
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from indexes.entries import Entry, ForgetSet
@@ -95,6 +96,44 @@ class Heads:
     generation: int
     keys: int
     """Counts the changes of API keys, which make no generation."""
+    documents: int = 0
+    """Counts the changes of documents, which make a generation each."""
+
+
+Documents = Mapping[str, Mapping[str, str]]
+"""What processes share beside entries, by kind and name: whoever keeps a kind there knows what its bodies say."""
+
+
+class Per(StrEnum):
+    """What a tally is per."""
+
+    REQUEST = "request"
+    UNIT = "unit"
+    """The first request of each unit."""
+    PAIR = "pair"
+    """Two answers to one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one request, or of a pair of answers: numbers by the name of a metric."""
+
+    arm: str
+    values: Mapping[str, float]
+    unit: str | None = None
+    """Whose request it was, as a keyed hash; None for a pair of answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many observations, and their sum."""
+
+    n: int = 0
+    total: float = 0.0
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.n if self.n else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +208,24 @@ class Ledger(Protocol):
     def keys(self) -> list[StoredKey]: ...
     def mark(self, name: str, first: str) -> str:
         """A value that all processes share: the one that is stored, or `first`, which is stored then."""
+        ...
+
+    def documents(self) -> Documents: ...
+    def change_documents(
+        self, kind: str, change: Callable[[dict[str, str]], Mapping[str, str]], *, actor: str, action: str
+    ) -> int:
+        """Makes the documents of a kind what `change` makes of them; nobody else writes meanwhile. `action` is what the
+        change log says. What `change` raises is raised, and nothing has changed. Nor is there a new generation where
+        it changes nothing.
+        """
+        ...
+
+    def observe(self, kind: str, name: str, seen: Sequence[Observation]) -> bool:
+        """Adds to the tallies of a document, all or nothing; False where it is gone. Makes no generation."""
+        ...
+
+    def tallies(self, kind: str, name: str) -> dict[tuple[str, str, str], Tally]:
+        """What all processes have observed, by arm, `Per` and metric. They go with the document."""
         ...
 
     def beat(self, member: Member) -> None:

@@ -84,6 +84,20 @@ STEPS = (
         """,
         _digests,
     ),
+    Step(
+        """
+        CREATE TABLE documents (
+            kind {text} NOT NULL, name {text} NOT NULL, body {text} NOT NULL, PRIMARY KEY (kind, name));
+        CREATE TABLE units (
+            kind {text} NOT NULL, name {text} NOT NULL, unit {text} NOT NULL, PRIMARY KEY (kind, name, unit),
+            FOREIGN KEY (kind, name) REFERENCES documents(kind, name) ON DELETE CASCADE);
+        CREATE TABLE tallies (
+            kind {text} NOT NULL, name {text} NOT NULL, arm {text} NOT NULL, per {text} NOT NULL,
+            metric {text} NOT NULL, n {number} NOT NULL, total {real} NOT NULL,
+            PRIMARY KEY (kind, name, arm, per, metric),
+            FOREIGN KEY (kind, name) REFERENCES documents(kind, name) ON DELETE CASCADE)
+        """
+    ),
 )
 
 VERSION = len(STEPS)
@@ -97,6 +111,9 @@ COLUMNS = {
     "replies": "key, digest, generation, ids",
     "keys": "id, digest, scopes, label, created_at",
     "marks": "name, value",
+    "documents": "kind, name, body",
+    "units": "kind, name, unit",
+    "tallies": "kind, name, arm, per, metric, n, total",
 }
 """All tables of the newest version, in an order in which they can be filled."""
 

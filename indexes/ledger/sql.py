@@ -24,11 +24,11 @@ from indexes.ledger.records import (
     set_owner,
 )
 from indexes.ledger.rows import ENTRY_COLUMNS, entry_of, row_of
-from indexes.ledger.tables import SqlTables
+from indexes.ledger.shared import SqlShared
 from indexes.vectors import Vectors
 
 
-class SqlLedger(SqlTables, Ledger):
+class SqlLedger(SqlShared, Ledger):
     """Implements `Ledger` for a dialect of SQL."""
 
     # -- how far it has come
@@ -38,9 +38,10 @@ class SqlLedger(SqlTables, Ledger):
 
     def heads(self) -> Heads:
         row = self._all(
-            "SELECT (SELECT coalesce(max(number), 0) FROM generations), (SELECT value FROM marks WHERE name = 'keys')"
+            "SELECT (SELECT coalesce(max(number), 0) FROM generations), (SELECT value FROM marks WHERE name = 'keys'), "
+            "(SELECT value FROM marks WHERE name = 'documents')"
         )[0]
-        return Heads(int(row[0]), int(row[1] or 0))
+        return Heads(int(row[0]), int(row[1] or 0), int(row[2] or 0))
 
     # -- sets
 
