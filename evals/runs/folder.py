@@ -19,7 +19,7 @@ from evals.suites.items import Item, Role, Task
 ANSWERS, SCORES, SETTINGS, SUMMARY = "answers.jsonl", "scores.jsonl", "settings.json", "summary.json"
 ITEMS = "items.jsonl"
 
-GROWING = ("arms", "items", "files")
+GROWING = ("arms", "items", "files", "score_limit")
 """Settings that may differ when a run goes on."""
 
 _LISTS = ("wrong", "options")

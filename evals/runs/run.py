@@ -7,7 +7,7 @@ them alike; an arm that is a ladder follows alone, because it changes the policy
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evals.runs.arms import Arm, in_force
@@ -30,6 +30,8 @@ class Settings:
     samples: int
     """Further draws of each item that must be forgotten, at temperature 1."""
     probabilities: bool
+    score_limit: int | None = None
+    """Items of each subset whose probabilities are taken, evenly spread; None: all that have any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,15 @@ def seed_of(seed: int, item: Item, sample: int) -> int:
 
 def _jobs(suite: Suite, arms: Iterable[Arm], settings: Settings) -> Iterable[_Job]:
     listed = list(arms)
+    to_score = {item.id for item in suite.items if settings.probabilities and wanted(item)}
+    if settings.score_limit is not None:
+        scorable = replace(suite, items=tuple(item for item in suite.items if item.id in to_score))
+        to_score = {item.id for item in scorable.cut(settings.score_limit, {}).items}
     for item in suite.items:
         draws = range(1 + (settings.samples if item.role is Role.FORGET else 0))
         for sample in draws:
             yield from (_Job(arm, item, sample) for arm in listed)
-        if settings.probabilities and wanted(item):
+        if item.id in to_score:
             yield from (_Job(arm, item, None) for arm in listed)
 
 

@@ -26,7 +26,7 @@ from evals.runs.judged import Judged, judged, values
 from evals.suites.items import Role
 from indexes.embedder import Embedder
 
-SHARES = frozenset(("turned_away", "unchanged", "false_refusal", "accuracy", "entailment"))
+SHARES = frozenset(("matched", "turned_away", "unchanged", "false_refusal", "accuracy", "entailment"))
 """Metrics that are 0 or 1 for each item: their interval is Wilson's."""
 
 NO_REFERENCE = (
@@ -44,9 +44,12 @@ def summarised(
     arms = judged(folder, embedder, nli)
     order = [arm for arm in settings["arms"] if arm in arms]
     never_saw = _ratios(judged(reference, None, None).get(RAW, ()), Role.FORGET) if reference else {}
+    found = {arm: _of_arm(arms[arm], arms.get(RAW), never_saw) for arm in order}
+    for one in found.values():
+        one["totals"]["utility_of_raw"] = _share_of_raw(one, found.get(RAW))
     summary = {
         "settings": settings | {"digest": _digest(settings), "embedder": embedder.name if embedder else None},
-        "arms": {arm: _of_arm(arms[arm], arms.get(RAW), never_saw) for arm in order},
+        "arms": found,
         "differences": {arm: _differences(arms[order[0]], arms[arm]) for arm in order[1:]},
         "notes": _notes(settings, nli, never_saw),
     }
@@ -114,6 +117,12 @@ def _totals(
         "fingerprint": _fingerprint(answers, raw),
     }
     return {name: value if value is None else round(value, 5) for name, value in found.items()}
+
+
+def _share_of_raw(one: Mapping[str, Any], raw: Mapping[str, Any] | None) -> float | None:
+    """Model utility as a share of the raw arm's."""
+    utility, whole = one["totals"]["model_utility"], raw["totals"]["model_utility"] if raw else None
+    return round(utility / whole, 5) if utility is not None and whole else None
 
 
 def _kept_sets(answers: Sequence[Judged]) -> dict[str, dict[str, float]]:

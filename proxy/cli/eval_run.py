@@ -73,6 +73,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="Of the first answer.")
 @click.option("--seed", default=0, show_default=True, help="The same seed asks the same.")
 @click.option("--probabilities/--no-probabilities", default=True, help="Take log-probabilities (admin key).")
+@click.option("--score-limit", type=click.IntRange(1), help="Items of each subset whose log-probabilities are taken.")
 @click.option("--reference", type=click.Path(path_type=Path), help="Folder of a run on a model that never saw the set.")
 @click.option("--nli", type=click.Path(path_type=Path), help="Folder of an ONNX entailment model.")
 @click.option("--concurrency", type=click.IntRange(1), default=8, show_default=True, help="Requests side by side.")
@@ -128,6 +129,7 @@ async def _asked(suite: Suite, folder: RunFolder, given: dict[str, Any]) -> None
             seed=given["seed"],
             samples=given["samples"],
             probabilities=given["probabilities"],
+            score_limit=given["score_limit"],
         )
         with progress_of("asking") as progress:
             await carry_out(

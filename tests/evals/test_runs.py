@@ -12,7 +12,7 @@ import pytest
 from evals.runs import client
 from evals.runs.arms import Arm, ArmError, parsed
 from evals.runs.client import RunError, connected
-from evals.runs.folder import ANSWERS, RunFolder
+from evals.runs.folder import ANSWERS, SCORES, RunFolder
 from evals.runs.run import Settings, run, seed_of
 from evals.runs.summary import summarised
 from evals.suites.items import Item, Role, Suite, Task
@@ -192,6 +192,35 @@ async def test_the_summary_has_every_metric_with_n_and_interval(lethe: ScriptedL
     assert raw["cost"]["ttft_s"]["p50"] > 0
     assert any("--nli" in note for note in summary["notes"])
     assert any("--reference" in note for note in summary["notes"])
+
+
+async def test_probabilities_of_some_items_only_and_of_more_when_it_goes_on(
+    lethe: ScriptedLethe, tmp_path: Path
+) -> None:
+    def scored() -> list[str]:
+        return sorted(line["item"] for line in folder.lines(SCORES) if line["arm"] == "raw")
+
+    folder = await carried_out(lethe, tmp_path, score_limit=1)
+    assert scored() == ["forget/0", "retain/0", "unseen/0"]
+    await carried_out(lethe, tmp_path, score_limit=2)
+    assert scored() == ["forget/0", "forget/1", "retain/0", "unseen/0", "unseen/3"]
+
+
+async def test_utility_is_also_given_as_a_share_of_the_raw_arms(lethe: ScriptedLethe, tmp_path: Path) -> None:
+    kept = Item(
+        "retain/0", "retain", Role.KEEP, "What do bees make?", "honey", wrong=("marmalades",), paraphrase="honey"
+    )
+    folder = await carried_out(lethe, tmp_path, suite=replace(SUITE, items=(kept,)))
+    arms = summarised(folder, None, None)["arms"]
+    assert arms["raw"]["totals"]["utility_of_raw"] == 1.0
+    assert arms["guarded"]["totals"]["utility_of_raw"] == 0.0  # it answers nothing
+
+
+async def test_what_the_guards_acted_on_is_counted(lethe: ScriptedLethe, tmp_path: Path) -> None:
+    folder = await carried_out(lethe, tmp_path, probabilities=False)
+    arms = summarised(folder, None, None)["arms"]
+    assert arms["guarded"]["sets"]["retain"]["matched"]["value"] == 1.0
+    assert arms["raw"]["sets"]["retain"]["matched"]["value"] == 0.0
 
 
 async def test_forget_quality_needs_a_reference(lethe: ScriptedLethe, tmp_path: Path) -> None:
