@@ -21,7 +21,7 @@ class SqlShared(SqlTables):
 
     def change_documents(self, kind: str, change: Change, *, actor: str, action: str) -> int:
         with self._transaction():
-            before = dict(self._all("SELECT name, body FROM documents WHERE kind = ?", (kind,)))
+            before: dict[str, str] = dict(self._all("SELECT name, body FROM documents WHERE kind = ?", (kind,)))
             after = dict(change(dict(before)))
             for name in before.keys() - after.keys():
                 self._run("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name))

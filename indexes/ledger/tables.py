@@ -104,6 +104,10 @@ class SqlTables(ABC):
     # -- inside
 
     @abstractmethod
+    def generation(self) -> int:
+        """The newest generation."""
+
+    @abstractmethod
     def _log(self, actor: str, changes: Sequence[tuple[str, str | None, str | None]]) -> int:
         """Makes a generation of some changes; its number."""
 

@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evals.calibration.report import REDACTED, Calibration, page, picture
 from evals.calibration.sweep import LOWEST, Scored, curve, point, proposed, worst
@@ -17,6 +16,7 @@ from indexes.embedder import EmbedderError, OnnxEmbedder
 from indexes.entries import Entry, Kind, State
 from proxy.cli.admin_client import AdminClient, admin_options
 from proxy.cli.output import FAILED, USAGE, count, fail, json_option, print_json, print_table, say, warnings
+from proxy.cli.working import counted
 from proxy.config import load
 
 PAGE = 500  # entries asked for at a time
@@ -158,24 +158,12 @@ def _scored(
     asked: Sequence[tuple[str, str]],
     kept: Sequence[tuple[str, str]],
 ) -> tuple[list[Scored], list[Scored]]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=warnings,
-        disable=not warnings.is_terminal,
-    ) as progress:
-        task = progress.add_task("calibrating", total=len(entries) + len(asked) + len(kept))
-
-        def done(number: int) -> None:
-            progress.advance(task, number)
-
+    with counted(warnings, "calibrating", len(entries) + len(asked) + len(kept)) as step:
         under_test.retain(retain)
-        under_test.put(entries, done)
+        under_test.put(entries, step)
         found = []
         for texts in (asked, kept):
-            pairs = under_test.pairs([text for text, _ in texts], LOWEST, done)
+            pairs = under_test.pairs([text for text, _ in texts], LOWEST, step)
             found.append([Scored(text, by, some) for (text, by), some in zip(texts, pairs, strict=True)])
         return found[0], found[1]
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 import orjson
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from evals.gate.measure import GateUnderTest, Outcome
 from evals.gate.rows import ANSWER, RowsError, Source, question_of, rows
@@ -15,6 +14,7 @@ from indexes.embedder import EmbedderError, OnnxEmbedder
 from proxy.cli.eval_report import report
 from proxy.cli.eval_run import run
 from proxy.cli.output import fail, people, print_table, warnings
+from proxy.cli.working import counted
 from proxy.config import load
 
 
@@ -94,25 +94,14 @@ def _measured(
     kept: list[str],
     sets: list[tuple[str, list[str], bool]],
 ) -> list[Outcome]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=warnings,
-        disable=not warnings.is_terminal,
-    ) as progress:
-        task = progress.add_task("building the index", total=len(facts) + sum(len(texts) for _, texts, _ in sets))
-
-        def done(count: int) -> None:
-            progress.advance(task, count)
-
+    total = len(facts) + sum(len(texts) for _, texts, _ in sets)
+    with counted(warnings, "building the index", total) as step:
         under_test.retain(kept)
-        under_test.forget(facts, done)
+        under_test.forget(facts, step)
         outcomes = []
         for name, texts, expected in sets:
-            progress.update(task, description=name)
-            outcomes.append(under_test.measure(name, texts, expected=expected, done=done))
+            step(name=name)
+            outcomes.append(under_test.measure(name, texts, expected=expected, done=step))
         return outcomes
 
 

@@ -1,7 +1,10 @@
-"""How far a long import has come: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+"""How far long work has come: a bar with the time left on a terminal; for an import, a line now and then elsewhere."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -54,6 +57,31 @@ class Working:
             self._console.print(
                 f"imported {self._sent} of {total}, {rate:.0f}/s, {left:.0f} s left", soft_wrap=True, highlight=False
             )
+
+
+class Step(Protocol):
+    """Takes note of so many pieces more, and of what is worked on from now on."""
+
+    def __call__(self, number: int = 0, *, name: str | None = None) -> None: ...
+
+
+@contextmanager
+def counted(console: Console, name: str, total: int) -> Iterator[Step]:
+    """A bar for a known number of pieces, on a terminal only."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(name, total=total)
+
+        def step(number: int = 0, *, name: str | None = None) -> None:
+            bar.update(task, advance=number, description=name)
+
+        yield step
 
 
 class _Rate(ProgressColumn):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from guards.context.note import Note
-from guards.prompt.fields import Field
+from guards.prompt.fields import Field, texts_in
 from guards.turns import Turns, joined
 from proxy.errors import BadRequest, RequestError
 
@@ -246,6 +246,11 @@ def turns_of(texts: Sequence[Text]) -> Turns:
     said = ("user", "assistant", "tool", "function")
     earlier = (i for i, t in enumerate(texts) if t.turn is not None and t.turn < last and t.role in said)
     return Turns(frozenset(earlier), frozenset(i for i, text in enumerate(texts) if text.path == JOINED))
+
+
+def texts_beside(body: Json, *names: str) -> list[Text]:
+    """The texts of fields beside the conversation; each is a source of its own."""
+    return [Text(name, path, text) for name in names for path, text in texts_in(body.get(name), name)]
 
 
 def question_of(texts: Sequence[Text]) -> str:

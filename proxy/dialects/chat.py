@@ -1,6 +1,6 @@
 """`/v1/chat/completions`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from guards.context.note import Note
@@ -8,24 +8,22 @@ from guards.prompt.fields import texts_in
 from guards.prompt.kinds import CHAT_PARTS, refusal_of
 from guards.prompt.tables import CHAT
 from proxy.dialects.base import (
-    AnswerStream,
     Call,
     Channel,
-    Head,
     Json,
     Leaf,
     Text,
-    Usage,
     common,
     conversation,
     keep_only,
     nested,
     question_of,
     string_leaves,
+    texts_beside,
 )
-from proxy.dialects.choices import ChoiceStream, head_of, spoken
-from proxy.dialects.sse import BrokenStream, ends_with_done, error_event
-from proxy.errors import BadRequest, RequestError
+from proxy.dialects.choices import ChoiceDialect
+from proxy.dialects.sse import BrokenStream
+from proxy.errors import BadRequest
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _MESSAGE_FIELDS = frozenset(
@@ -44,14 +42,14 @@ _SAID = frozenset(
 _TEXTS = ("role", "content", "refusal", "reasoning", "reasoning_content")
 
 
-class Chat:
+class Chat(ChoiceDialect):
     """Chat completions, streaming and not."""
 
     name = "chat"
     path = "/v1/chat/completions"
     table = CHAT
-    always: Mapping[str, Any] = {}
     id_prefix = "chatcmpl"
+    whole = "chat.completion"
 
     def parse(self, body: Json) -> Call:
         model, stream, choices, include_usage = common(body)
@@ -61,9 +59,7 @@ class Chat:
         texts = list(conversation(_message_texts(message, place) for place, message in enumerate(messages)))
         last = messages[-1]
         lead = "".join(t.text for t in _content_texts(last.get("content"), "", "")) if _answers(last) else ""
-        for name in ("tools", "tool_choice", "response_format", "structured_outputs"):
-            if body.get(name) is not None:
-                texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
+        texts += texts_beside(body, "tools", "tool_choice", "response_format", "structured_outputs")
         lead_in = (lead,) if lead else ()
         return Call(body, model, stream, choices, include_usage, tuple(texts), question_of(texts), lead_in)
 
@@ -84,40 +80,10 @@ class Chat:
             **({"tools": t} if (t := body.get("tools")) else {}),
         }
 
-    def stream(self, call: Call) -> AnswerStream:
-        return ChoiceStream(self, call)
-
-    def is_answer(self, payload: Any) -> bool:
-        return isinstance(payload, dict) and isinstance(payload.get("choices"), list)
-
-    def ends_stream(self, whole: bytes) -> bool:
-        return ends_with_done(whole)
-
-    def keeps(self, event: bytes) -> bool:
-        return b'"finish_reason":"' in event
-
-    def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
-        choices = [
-            {
-                "index": index,
-                "message": {"role": "assistant", "content": text},
-                "logprobs": None,
-                "finish_reason": "stop",
-            }
-            for index, text in enumerate(texts)
-        ]
-        return {**head_of(self, head), "object": "chat.completion", "choices": choices, "usage": usage.as_json()}
-
-    def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
-        return spoken(self, call, head, texts, usage)
-
-    def error(self, error: RequestError) -> bytes:
-        return error.body()
-
-    def error_event(self, error: RequestError) -> bytes:
-        return error_event(error.body())
-
     # -- the shape of its choices
+
+    def said(self, text: str) -> Json:
+        return {"message": {"role": "assistant", "content": text}}
 
     def trim(self, choice: Json) -> bool:
         changed = keep_only(_CHOICE_FIELDS, choice)

@@ -1,13 +1,25 @@
 """Answers that come as numbered choices: those of chat and of plain completions."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 
-from proxy.dialects.base import CUT_REASON, Call, Channel, Event, Head, Json, Leaf, Usage, keep_only, words_of
-from proxy.dialects.sse import DONE, DONE_EVENT, BrokenStream, event_bytes
-from proxy.errors import UpstreamFailed
+from proxy.dialects.base import (
+    CUT_REASON,
+    AnswerStream,
+    Call,
+    Channel,
+    Event,
+    Head,
+    Json,
+    Leaf,
+    Usage,
+    keep_only,
+    words_of,
+)
+from proxy.dialects.sse import DONE, DONE_EVENT, BrokenStream, ends_with_done, error_event, event_bytes
+from proxy.errors import RequestError, UpstreamFailed
 
 EVENT_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"))
 
@@ -16,6 +28,8 @@ class ChoiceShape(Protocol):
     """What tells the two apart."""
 
     id_prefix: str
+    whole: str
+    """The kind of a whole answer."""
 
     def trim(self, choice: Json) -> bool:
         """Takes what is not known out of a choice; returns whether there was any. Raises BrokenStream."""
@@ -33,9 +47,47 @@ class ChoiceShape(Protocol):
         """The event that opens a choice, where there is one."""
         ...
 
+    def said(self, text: str) -> Json:
+        """What a choice of a whole answer holds beside its number and its end."""
+        ...
+
     def continues(self, channel: Channel) -> bool: ...
 
     def is_json(self, channel: Channel) -> bool: ...
+
+
+class ChoiceDialect(ChoiceShape):
+    """The part of `Dialect` in which the two do not differ."""
+
+    always: Mapping[str, Any] = {}
+
+    def stream(self, call: Call) -> AnswerStream:
+        return ChoiceStream(self, call)
+
+    def is_answer(self, payload: Any) -> bool:
+        return isinstance(payload, dict) and isinstance(payload.get("choices"), list)
+
+    def ends_stream(self, whole: bytes) -> bool:
+        return ends_with_done(whole)
+
+    def keeps(self, event: bytes) -> bool:
+        return b'"finish_reason":"' in event
+
+    def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
+        choices = [
+            {"index": index, **self.said(text), "logprobs": None, "finish_reason": "stop"}
+            for index, text in enumerate(texts)
+        ]
+        return {**head_of(self, head), "object": self.whole, "choices": choices, "usage": usage.as_json()}
+
+    def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
+        return spoken(self, call, head, texts, usage)
+
+    def error(self, error: RequestError) -> bytes:
+        return error.body()
+
+    def error_event(self, error: RequestError) -> bytes:
+        return error_event(error.body())
 
 
 class ChoiceStream:

@@ -1,27 +1,24 @@
 """`/v1/completions`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from guards.context.note import Note
-from guards.prompt.fields import texts_in
 from guards.prompt.tables import COMPLETIONS
 from proxy.dialects.base import (
-    AnswerStream,
     Call,
     Channel,
-    Head,
     Json,
     Leaf,
     Text,
-    Usage,
     common,
     keep_only,
     string_leaves,
+    texts_beside,
 )
-from proxy.dialects.choices import ChoiceStream, head_of, spoken
-from proxy.dialects.sse import BrokenStream, ends_with_done, error_event
-from proxy.errors import BadRequest, RequestError
+from proxy.dialects.choices import ChoiceDialect
+from proxy.dialects.sse import BrokenStream
+from proxy.errors import BadRequest
 
 MAX_PROMPTS = 256  # each is a choice with a filter of its own, and an answer where it is refused
 
@@ -29,22 +26,20 @@ _CHOICE_FIELDS = frozenset({"index", "text", "finish_reason", "stop_reason"})
 _STRUCTURAL = frozenset({"finish_reason", "index", "logprobs", "stop_reason"})
 
 
-class Completions:
+class Completions(ChoiceDialect):
     """Plain text completions, streaming and not."""
 
     name = "completions"
     path = "/v1/completions"
     table = COMPLETIONS
-    always: Mapping[str, Any] = {}
     id_prefix = "cmpl"
+    whole = "text_completion"
 
     def parse(self, body: Json) -> Call:
         model, stream, choices, include_usage = common(body)
         prompts = _prompts(body.get("prompt"))
         texts = [Text("user", f"prompt[{place}]", text) for place, text in enumerate(prompts)]
-        for name in ("response_format", "structured_outputs"):
-            if body.get(name) is not None:
-                texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
+        texts += texts_beside(body, "response_format", "structured_outputs")
         return Call(
             body, model, stream, choices * len(prompts), include_usage, tuple(texts), prompts[-1], leads=tuple(prompts)
         )
@@ -59,35 +54,10 @@ class Completions:
         prompt = body["prompt"]
         return {"model": body["model"], "prompt": "".join(prompt) if isinstance(prompt, list) else prompt}
 
-    def stream(self, call: Call) -> AnswerStream:
-        return ChoiceStream(self, call)
-
-    def is_answer(self, payload: Any) -> bool:
-        return isinstance(payload, dict) and isinstance(payload.get("choices"), list)
-
-    def ends_stream(self, whole: bytes) -> bool:
-        return ends_with_done(whole)
-
-    def keeps(self, event: bytes) -> bool:
-        return b'"finish_reason":"' in event
-
-    def answer(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Json:
-        choices = [
-            {"index": index, "text": text, "logprobs": None, "finish_reason": "stop"}
-            for index, text in enumerate(texts)
-        ]
-        return {**head_of(self, head), "object": "text_completion", "choices": choices, "usage": usage.as_json()}
-
-    def spoken(self, call: Call, head: Head, texts: Sequence[str], usage: Usage) -> Iterator[bytes]:
-        return spoken(self, call, head, texts, usage)
-
-    def error(self, error: RequestError) -> bytes:
-        return error.body()
-
-    def error_event(self, error: RequestError) -> bytes:
-        return error_event(error.body())
-
     # -- the shape of its choices
+
+    def said(self, text: str) -> Json:
+        return {"text": text}
 
     def trim(self, choice: Json) -> bool:
         if not isinstance(choice.get("text"), str | None):

@@ -25,6 +25,7 @@ from proxy.dialects.base import (
     model_of,
     question_of,
     string_leaves,
+    texts_beside,
     words_of,
 )
 from proxy.dialects.sse import BrokenStream, last_type, typed_event
@@ -77,9 +78,7 @@ class Messages:
         texts += conversation(_message(message, f"messages[{place}]") for place, message in enumerate(messages))
         last = f"messages[{len(messages) - 1}]"
         said = [t.text for t in texts if t.role == "assistant" and t.path.startswith(last) and _is_said(t.path)]
-        for name in ("tools", "tool_choice", "output_config"):
-            if body.get(name) is not None:
-                texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
+        texts += texts_beside(body, "tools", "tool_choice", "output_config")
         lead = ("".join(said),) if said else ()
         return Call(body, model, stream, 1, True, tuple(texts), question_of(texts), lead)
 

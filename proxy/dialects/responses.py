@@ -18,6 +18,7 @@ from proxy.dialects.base import (
     flag,
     model_of,
     question_of,
+    texts_beside,
     words_of,
 )
 from proxy.dialects.responses_stream import TERMINAL, ResponseStream, usage_json
@@ -56,9 +57,7 @@ class Responses:
             refused = refusal_of(tool.get("type") if isinstance(tool, Mapping) else None, RESPONSES_TOOLS)
             if refused is not None:
                 raise BadRequest(f"'tools[{place}]': {refused}", param="tools")
-        for name in ("tools", "tool_choice", "text", "structured_outputs"):
-            if body.get(name) is not None:
-                texts += [Text(name, path, text) for path, text in texts_in(body[name], name)]
+        texts += texts_beside(body, "tools", "tool_choice", "text", "structured_outputs")
         return Call(body, model, stream, 1, True, tuple(texts), question_of(texts), (lead,) if lead else ())
 
     def amend(self, body: Json, note: Note) -> Json:
