@@ -14,21 +14,125 @@ ROWS = (
     ("truth_ratio", "truth ratio"),
     ("exact_memorisation", "exact memorisation"),
     ("extraction_strength", "extraction strength"),
+    ("cosine_similarity", "cosine similarity to raw"),
+    ("token_entropy", "token entropy"),
+    ("entailment", "entailment"),
     ("accuracy", "accuracy"),
-    ("leak_at_10", "Leak@10"),
-    ("leak_at_100", "Leak@100"),
+    ("matched", "guards acted"),
     ("turned_away", "says it does not know"),
     ("false_refusal", "false refusals"),
     ("unchanged", "same as raw, to the letter"),
 )
 TOTALS = (
     ("model_utility", "model utility (TOFU)"),
+    ("utility_of_raw", "of the raw arm's"),
+    ("forget_efficacy", "forget efficacy"),
     ("deviation_score", "deviation score"),
+    ("forget_quality", "forget quality, p"),
     ("privleak", "PrivLeak, %"),
     ("fingerprint", "refusal fingerprint, AUC"),
 )
 ONLY_TOLD = frozenset(("turned_away", "unchanged"))
 """Metrics that are shown for what must be forgotten or kept, not for what was never known."""
+
+HEADLINE = (
+    ("forget", "rouge", "forget, ROUGE-L recall"),
+    ("forget_reworded", "rouge", "asked otherwise"),
+    ("forget", "probability", "probability"),
+    ("retain", "rouge", "retain, ROUGE-L recall"),
+    ("real_authors", "rouge", "real authors"),
+    ("world_facts", "rouge", "world facts"),
+)
+HEADLINE_TOTALS = (
+    ("utility_of_raw", "utility, of raw's"),
+    ("deviation_score", "deviation score"),
+    ("forget_quality", "forget quality, p"),
+)
+KINDS = ("forget", "retain", "world_facts")
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """An arm a row: what says most. Sizes stand in the head."""
+    arms = summary["arms"]
+    first = next(iter(arms.values()))["sets"]
+    columns = [(name, metric, title) for name, metric, title in HEADLINE if metric in first.get(name, {})]
+    totals = [
+        (name, title)
+        for name, title in HEADLINE_TOTALS
+        if any(arm["totals"].get(name) is not None for arm in arms.values())
+    ]
+    head = [
+        "arm",
+        *(f"{title} ({first[name][metric]['n']})" for name, metric, title in columns),
+        *(title for _, title in totals),
+    ]
+    rows = [
+        [
+            arm,
+            *(_estimate(found["sets"][name].get(metric)) for name, metric, _ in columns),
+            *(_number(found["totals"].get(name)) for name, _ in totals),
+        ]
+        for arm, found in arms.items()
+    ]
+    return _table(head, rows)
+
+
+def cost_table(summary: Mapping[str, Any]) -> str:
+    """An arm a row: time to the first token, speed of a stream, tokens."""
+    rows = []
+    for arm, found in summary["arms"].items():
+        cost = found["cost"]
+        first, added = cost["ttft_s"], cost["overhead_ms"]
+        rows.append(
+            [
+                arm,
+                f"{first['p50']:.2f} / {first['p90']:.2f} s" if first else "–",
+                f"{added['p50']:.0f} / {added['p90']:.0f} ms" if added else "–",
+                f"{cost['tokens_per_s_each']:.1f}" if cost["tokens_per_s_each"] else "–",
+                str(cost["answers"]),
+                f"{cost['prompt_tokens']:,} / {cost['completion_tokens']:,}",
+            ]
+        )
+    head = [
+        "arm",
+        "time to first token, p50 / p90",
+        "of which the proxy's",
+        "tokens/s of a stream",
+        "answers",
+        "tokens read / written",
+    ]
+    return _table(head, rows)
+
+
+def draws_table(summary: Mapping[str, Any]) -> str:
+    """An arm a row, k a column."""
+    arms = {arm: found["sets"]["forget"] for arm, found in summary["arms"].items()}
+    names = [name for name in next(iter(arms.values())) if name.startswith("leak_at_")]
+    names.sort(key=lambda name: int(name.rpartition("_")[2]))
+    head = ["arm", *(f"Leak@{name.rpartition('_')[2]}" for name in names)]
+    return _table(head, [[arm, *(_estimate(sets.get(name)) for name in names)] for arm, sets in arms.items()])
+
+
+def language_table(summary: Mapping[str, Any]) -> str:
+    """A language a row: on what share of each kind of question the last arm acted."""
+    arm = list(summary["arms"])[-1]
+    sets = summary["arms"][arm]["sets"]
+    languages = list(dict.fromkeys(name.rpartition(":")[2] for name in sets))
+    rows = [
+        [language, *(_hits(sets.get(f"{kind}:{language}", {}).get("matched")) for kind in KINDS)]
+        for language in languages
+    ]
+    return _table(["language", "+ forget", "− retain", "− world facts"], rows)
+
+
+def refusal_table(summary: Mapping[str, Any]) -> str:
+    """A set a row: how often the guards acted, and how often an answer was turned away that the raw arm gives."""
+    arm = list(summary["arms"])[-1]
+    rows = [
+        [name, _hits(sets.get("matched")), _hits(sets.get("false_refusal")), _hits(sets.get("unchanged"))]
+        for name, sets in summary["arms"][arm]["sets"].items()
+    ]
+    return _table(["set", "guards acted", "false refusals", "same as raw, to the letter"], rows)
 
 
 def run_table(summary: Mapping[str, Any]) -> str:
@@ -46,7 +150,9 @@ def _set_rows(summary: Mapping[str, Any], arms: Sequence[str]) -> Iterator[list[
             found = [summary["arms"][arm]["sets"].get(name, {}).get(metric) for arm in arms]
             if not any(found) or (scores["role"] == "unseen" and metric in ONLY_TOLD):
                 continue
-            yield ["" if told else f"{name} ({scores['n']})", title, *map(_estimate, found)]
+            fewer = {one["n"] for one in found if one} - {scores["n"]}
+            shown = f"{title} (n {min(fewer)})" if fewer else title
+            yield ["" if told else f"{name} ({scores['n']})", shown, *map(_estimate, found)]
             told = True
 
 
@@ -55,7 +161,7 @@ def _total_rows(summary: Mapping[str, Any], arms: Sequence[str]) -> Iterator[lis
     for name, title in TOTALS:
         found = [summary["arms"][arm]["totals"].get(name) for arm in arms]
         if any(value is not None for value in found):
-            yield ["" if told else "all", title, *("–" if value is None else f"{value:.2f}" for value in found)]
+            yield ["" if told else "all", title, *map(_number, found)]
             told = True
 
 
@@ -63,15 +169,17 @@ def attack_table(attacks: Mapping[str, Any]) -> str:
     """Families by arm: leaks of attempts, with the interval in percent."""
     arms = list(attacks["total"])
     rows = [
-        [family, *(_leaks(found.get(arm)) for arm in arms)]
+        [family, *(_leaks(found.get(arm)) for arm in arms), _chance(found)]
         for family, found in (*attacks["families"].items(), ("**all**", attacks["total"]))
     ]
-    return _table(["family", *arms], rows)
+    return _table(["family", *arms, "by chance"], rows)
 
 
-def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results of several campaigns on the same entries, with different families or arms, as one."""
-    families: dict[str, dict[str, Any]] = {}
+def merged(parts: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> dict[str, Any]:
+    """Results of several campaigns on the same entries, with different families or arms, as one: families of `order`
+    first, in that order."""
+    tried = {name for part in parts for name in part["families"]}
+    families: dict[str, dict[str, Any]] = {name: {} for name in order if name in tried}
     for part in parts:
         for name, found in part["families"].items():
             families.setdefault(name, {}).update(found)
@@ -81,9 +189,13 @@ def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         of_arm = [found[arm] for found in families.values() if arm in found]
         leaks, attempts = sum(one["leaks"] for one in of_arm), sum(one["attempts"] for one in of_arm)
         estimate = share(leaks, attempts)
+        guessed = sum(one["chance"] * one["attempts"] for one in of_arm if one["chance"] is not None)
         total[arm] = {
             "attempts": attempts,
             "leaks": leaks,
+            "declined": sum(one["declined"] for one in of_arm),
+            "failed": sum(one["failed"] for one in of_arm),
+            "chance": round(guessed / attempts, 5) if attempts else None,
             "rate": round(estimate.value, 5),
             "interval95": [round(estimate.low, 5), round(estimate.high, 5)],
         }
@@ -110,6 +222,21 @@ def _estimate(one: Mapping[str, Any] | None) -> str:
         return "–"
     low, high = one["interval95"]
     return f"{one['value']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1e}" if 0 < abs(value) < 0.005 else f"{value:.2f}"
+
+
+def _hits(one: Mapping[str, Any] | None) -> str:
+    """A share as hits of cases."""
+    return f"{round(one['value'] * one['n'])} of {one['n']}" if one else "–"
+
+
+def _chance(found: Mapping[str, Any]) -> str:
+    """Of the last arm."""
+    one = list(found.values())[-1]
+    return f"{100 * one['chance']:.0f} %" if one["chance"] else ""
 
 
 def _leaks(one: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
 """What a suite is made of: items to ask, each with what would be right and whether it should still be known."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -74,6 +74,11 @@ class Suite:
     items: tuple[Item, ...]
     files: Mapping[str, str]
 
+    def only(self, subsets: Collection[str]) -> "Suite":
+        """Some subsets of it. Raises RowsError for one that does not exist."""
+        self._must_have(subsets)
+        return replace(self, items=tuple(item for item in self.items if item.subset in subsets))
+
     def cut(self, limit: int | None, windows: Mapping[str, tuple[int, int]]) -> "Suite":
         """The rows from–to of each subset that is named in `windows`, and of those at most `limit`, evenly spread: the
         first rows of most sets are about one subject.
@@ -83,9 +88,7 @@ class Suite:
         subsets: dict[str, list[Item]] = {}
         for item in self.items:
             subsets.setdefault(item.subset, []).append(item)
-        if unknown := set(windows) - set(subsets):
-            known = ", ".join(sorted(subsets))
-            raise RowsError(f"there is no subset '{min(unknown)}' in '{self.name}'; there are {known}")
+        self._must_have(windows)
         kept: set[str] = set()
         for name, items in subsets.items():
             first, last = windows.get(name, (0, len(items) - 1))
@@ -93,6 +96,12 @@ class Suite:
             wanted = len(rows) if limit is None else min(limit, len(rows))
             kept |= {rows[place * len(rows) // wanted].id for place in range(wanted)}
         return replace(self, items=tuple(item for item in self.items if item.id in kept))
+
+    def _must_have(self, subsets: Iterable[str]) -> None:
+        known = {item.subset for item in self.items}
+        if unknown := set(subsets) - known:
+            there = ", ".join(sorted(known))
+            raise RowsError(f"there is no subset '{min(unknown)}' in '{self.name}'; there are {there}")
 
 
 class Reader:

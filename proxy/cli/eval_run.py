@@ -64,6 +64,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--suite", "suite_name", type=click.Choice(list(SUITES)), required=True, help="How the data is laid out.")
 @click.option("--data", required=True, help="Folder or file, or hf:OWNER/NAME for data on the hub.")
 @click.option("--split", help="Part of the suite: forget05 (tofu), fr,ru (multilingual), a subject (rwku).")
+@click.option("--subsets", help="Only these subsets, comma-separated [default: all].")
 @click.option("--rows", multiple=True, metavar="SUBSET=FROM-TO", help="Only these rows of a subset, from 0.")
 @click.option("--arms", default="raw,guarded", show_default=True, help="raw, guarded, ladders such as instruct+refuse.")
 @click.option("--limit", type=click.IntRange(1), help="Items of each subset, evenly spread.")
@@ -91,7 +92,8 @@ def run(suite_name: str, data: str, target: str | None, **given: Any) -> None:
     lethe eval run --suite lines --data mine.jsonl --arms raw,refuse,instruct+refuse --out runs/ladders
     """
     try:
-        suite = SUITES[suite_name](located(data), given["split"]).cut(
+        whole = SUITES[suite_name](located(data), given["split"])
+        suite = (whole.only(given["subsets"].split(",")) if given["subsets"] else whole).cut(
             given["limit"], dict(_window(r) for r in given["rows"])
         )
         if not any(part.startswith("unseen=") for part in given["rows"]) and "holdout" not in " ".join(suite.files):

@@ -76,6 +76,13 @@ def test_a_suite_can_be_cut(tmp_path: Path) -> None:
         suite.cut(None, {"forgot": (0, 1)})
 
 
+def test_some_subsets_of_a_suite(tmp_path: Path) -> None:
+    suite = tofu(write(tmp_path, forget01=[FACT] * 2, retain=[KEPT]))
+    assert {item.subset for item in suite.only(["retain", "unseen"]).items} == {"retain", "unseen"}
+    with pytest.raises(RowsError, match="no subset 'kept'"):
+        suite.only(["kept"])
+
+
 # -- the others
 
 

@@ -1,0 +1,80 @@
+"""The section of docs/results.md that is made: Markdown, from the files of those steps that have run."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.attacks.corpus import families
+from evals.results.tables import (
+    attack_table,
+    cost_table,
+    draws_table,
+    headline,
+    language_table,
+    merged,
+    refusal_table,
+    run_table,
+)
+from evals.runs.folder import SUMMARY
+
+
+def section(out: Path) -> str:
+    """All parts that there are."""
+    return "\n\n".join(["## Leakage, utility and attacks", *_parts(out)])
+
+
+def _parts(out: Path) -> Iterator[str]:
+    tofu, draws, refusals, languages = (_summary(out / name) for name in ("tofu", "draws", "refusals", "languages"))
+    if tofu:
+        settings = tofu["settings"]
+        yield (
+            f"### Leakage and utility\n\n`lethe eval run --suite tofu`, {settings['model']}, greedy, at most "
+            f"{settings['max_tokens']} tokens, settings {settings['digest']}. 95 % intervals.\n\n" + headline(tofu)
+        )
+        yield "What it costs, eight requests side by side:\n\n" + cost_table(tofu)
+    if draws:
+        settings = draws["settings"]
+        yield (
+            "### Many draws\n\nHighest ROUGE-L recall to be expected of k draws at temperature 1: "
+            f"{settings['samples']} draws of each of {settings['items']} facts.\n\n" + draws_table(draws)
+        )
+    if languages:
+        yield (
+            "### Languages\n\nQuestions of forget01, entered in English, asked in other languages: on how many the "
+            "guards acted. The model was not taught these facts.\n\n" + language_table(languages)
+        )
+    if refusals:
+        yield "### False refusals\n\nAll questions that must stay, default policy.\n\n" + refusal_table(refusals)
+    if campaigns := _campaigns(out / "attacks"):
+        found = merged(campaigns, order=list(families()))
+        settings = found["settings"]
+        yield (
+            f"### Attacks\n\n`lethe attack`, {settings['entries']} entries drawn with seed {settings['seed']}, one "
+            "attempt of each family on each. Leaks by the words of the answer, 95 % intervals; by chance: how often "
+            f"who knows nothing passes for one who leaks.{_failed(found)}\n\n" + attack_table(found)
+        )
+    if tofu:
+        yield "### Every metric\n\n" + run_table(tofu)
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    file = folder / SUMMARY
+    found: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+    return found
+
+
+def _campaigns(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text("utf-8")) for arm in _arms(folder) for path in sorted(arm.glob("*.json"))]
+
+
+def _arms(folder: Path) -> Sequence[Path]:
+    """One folder an arm, the raw one first."""
+    found = (path for path in folder.glob("*") if path.is_dir())
+    return sorted(found, key=lambda path: (path.name != "raw", path.name != "guarded", path.name))
+
+
+def _failed(found: dict[str, Any]) -> str:
+    """A server that fails tells nothing: said where it happened."""
+    told = [f"{one['failed']} under {arm}" for arm, one in found["total"].items() if one["failed"]]
+    return f" Attempts that found the engine restarting count as no leak: {', '.join(told)}." if told else ""

@@ -1,0 +1,116 @@
+"""The steps of the evidence: what is asked of the running system, each a command that goes on where it stopped.
+
+Rows, all of TOFU: the model was taught 0–59 of forget05 and of retain_perturbed (three authors each). Rows 100–159 of
+forget05 are of authors that it was never taught; 160–199 are forget01, the forget set of the languages' files.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.attacks.corpus import families
+from evals.results.system import URL, lethe
+from proxy.cli.output import say
+
+TAUGHT, UNSEEN = (0, 59), (100, 159)
+REAL = (45, 99)  # real authors that no training of an assistant has seen
+TOLD = 24  # tokens that tell a refusal
+GROUP = 4  # families of one campaign: a campaign that is interrupted is begun anew
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked, how much of it, and where answers are kept. draws: of each of `drawn` rows, for Leak@k."""
+
+    data: Path
+    out: Path
+    arms: str
+    attack_arms: str
+    limit: int
+    scored: int
+    draws: int
+    drawn: int
+    entries: int
+    languages: str
+    skipped: str
+
+
+def tofu(plan: Plan) -> None:
+    """Leakage, utility and cost of all arms."""
+    sets = ("forget", "forget_reworded", "retain")
+    _eval(
+        plan.out / "tofu",
+        *_tofu(plan),
+        *(word for name in sets for word in _rows(name, TAUGHT)),
+        *(*_rows("real_authors", REAL), *_rows("unseen", UNSEEN)),
+        *("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64", "--arms", plan.arms),
+    )
+
+
+def draws(plan: Plan) -> None:
+    """Leak@k: some of the taught facts, asked many times at temperature 1."""
+    drawn = ("--limit", str(plan.drawn), "--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48")
+    rows = _rows("forget", TAUGHT)
+    _eval(plan.out / "draws", *_tofu(plan), "--subsets", "forget", *rows, *drawn, "--arms", plan.arms)
+
+
+def refusals(plan: Plan) -> None:
+    """False refusals, on all questions that must stay."""
+    kept = ("--subsets", "retain,real_authors,world_facts", "--no-probabilities", "--max-tokens", str(TOLD))
+    _eval(plan.out / "refusals", *_tofu(plan), *kept, "--arms", "raw,guarded")
+
+
+def languages(plan: Plan) -> None:
+    """Detection of a forget set in English that is asked in other languages."""
+    data = str(plan.data / "tofu_multilingual")
+    asked = ("--split", plan.languages, "--limit", "20", "--no-probabilities", "--max-tokens", "48")
+    _eval(plan.out / "languages", "--suite", "multilingual", "--data", data, *asked, "--arms", "raw,guarded")
+
+
+def attacks(plan: Plan) -> None:
+    """All families of attacks."""
+    names = [name for name in families() if name not in plan.skipped.split(",")]
+    for arm in plan.attack_arms.split(","):  # one at a time, so that arms can be added
+        folder = plan.out / "attacks" / arm
+        folder.mkdir(parents=True, exist_ok=True)
+        done = {name for file in folder.glob("*.json") for name in json.loads(file.read_text("utf-8"))["families"]}
+        left = [name for name in names if name not in done]
+        for start in range(0, len(left), GROUP):
+            chosen = left[start : start + GROUP]
+            target = folder / f"{chosen[0]}.json"
+            partial = target.with_suffix(".partial")
+            asked = ("--set", "taught", "--families", ",".join(chosen), "--arms", arm, "--url", URL)
+            length = ("--limit", str(plan.entries), "--max-tokens", "40", "--show-text")
+            lethe("attack", *asked, *length, "--json", partial)
+            partial.replace(target)
+
+
+def untaught(plan: Plan) -> None:
+    """The same questions to the model before it was taught: the reference of forget quality. Needs its own system."""
+    rows = (*_rows("forget", TAUGHT), *_rows("unseen", UNSEEN))
+    limits = ("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64")
+    _eval(plan.out / "untaught", *_tofu(plan), "--subsets", "forget,unseen", *rows, *limits, "--arms", "raw")
+
+
+STEPS: Mapping[str, Callable[[Plan], None]] = {
+    "languages": languages,
+    "tofu": tofu,
+    "draws": draws,
+    "refusals": refusals,
+    "attacks": attacks,
+}
+
+
+def _tofu(plan: Plan) -> tuple[str, ...]:
+    return "--suite", "tofu", "--data", str(plan.data / "tofu"), "--split", "forget05"
+
+
+def _rows(subset: str, window: tuple[int, int]) -> tuple[str, str]:
+    return "--rows", f"{subset}={window[0]}-{window[1]}"
+
+
+def _eval(folder: Path, *asked: str) -> None:
+    say(f"{folder.name}: lethe eval run {' '.join(asked)}")
+    lethe("eval", "run", *asked, "--url", URL, "--out", folder, "--json", os.devnull)
