@@ -16,7 +16,9 @@ import pytest_asyncio
 import structlog
 import uvloop
 
+from tests.fakes.assistants import write_assistant
 from tests.fakes.vllm import FakeVllm
+from tests.wire.assistants import LADDER, SLOTS, load
 from tests.wire.harness import Lethe, started
 
 LIMIT_S = 30
@@ -120,6 +122,23 @@ async def armed(lethe: Lethe) -> Lethe:
     """The same with one fact to forget."""
     await lethe.forget()
     return lethe
+
+
+@pytest.fixture
+async def able(engine: FakeVllm, state: Path) -> AsyncIterator[Lethe]:
+    """A server whose engine has two slots; a set that subtracts `uld`, with one fact; nothing is loaded yet."""
+    engine.composite.slots = ("a0", "a1")
+    async with started(engine, state, SLOTS) as server:
+        await server.make_set(policy=LADDER)
+        await server.forget()
+        yield server
+
+
+@pytest.fixture
+async def loaded(able: Lethe, tmp_path: Path) -> Lethe:
+    """The same with version 1 of `uld` loaded."""
+    await load(able, write_assistant(tmp_path, "uld", 1))
+    return able
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
