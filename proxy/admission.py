@@ -43,7 +43,7 @@ def admitted(
     call = route.parse(body | words)
     if words:
         call = replace(call, body=body, in_words=words)
-    model, chosen = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.arms])
+    model, chosen = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.policies.arms])
     arm = chosen or assigned
     caller.require("client" if chosen in (None, GUARDED) else RAW)
     served = server.upstream.view.models

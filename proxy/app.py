@@ -25,7 +25,7 @@ from proxy.assistants.life import Assistants, watched
 from proxy.assistants.offsets import Offsets
 from proxy.audit import api as audit_api
 from proxy.audit.log import AuditLog
-from proxy.catalogue import Catalogue
+from proxy.catalogue.catalogue import Catalogue
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
@@ -133,7 +133,7 @@ async def _assembled(
     _check_policies(config, catalogue)
     following = await _following(stack, config, catalogue, worker)
     if admin_secret is not None:
-        await catalogue.make_admin_key(admin_secret)
+        await catalogue.stored_keys.make_admin(admin_secret)
     meter = SignalMeter(embedder, config.embedder, metrics)
     stack.callback(meter.close)
     upstream = UpstreamClient(config.upstream, metrics)
@@ -191,7 +191,7 @@ async def _following(
     if url is None and worker is None:
         return None
     following = Following(
-        catalogue,
+        catalogue.enforcing,
         lease_s=config.ledger.lease_s,
         poll_s=POLL_S if url is None else config.ledger.poll_s,
         announcements=None if url is None else announcements(url),
@@ -258,7 +258,7 @@ async def _expire(catalogue: Catalogue) -> None:
     while True:
         await asyncio.sleep(EXPIRY_CHECK_S)
         try:
-            await catalogue.expire()
+            await catalogue.changes.expire()
         except (LedgerError, RequestError) as error:  # the next look tries again
             _log.error("expiry_failed", fault=type(error).__name__)
 

@@ -119,7 +119,7 @@ async def _model(request: web.Request) -> web.Response:
 def _cards(server: Server, caller: Caller) -> list[Mapping[str, Any]]:
     try:
         caller.require(RAW)
-        suffixes = ["", *(f":{arm}" for arm in (RAW, *server.catalogue.arms))]
+        suffixes = ["", *(f":{arm}" for arm in (RAW, *server.catalogue.policies.arms))]
     except Forbidden:
         suffixes = [""]
     return [

@@ -12,7 +12,7 @@ from guards.policy import OnFault
 from guards.turns import ONE_TURN, Turns
 from indexes.generation import Generation
 from proxy.assistants.offsets import Offsets
-from proxy.catalogue import Catalogue
+from proxy.catalogue.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
 from proxy.metrics import Metrics
 from proxy.signals import Scans, SignalMeter
@@ -60,15 +60,16 @@ class Decider:
 
     def _threshold(self, generation: Generation) -> float:
         """The lowest score that any arm, set or entry acts on."""
-        chains = (self._catalogue.chain(generation, arm) for arm in (PLAIN_ARM, *self._catalogue.arms))
-        policies = [link.guard.policy.threshold for chain in chains for link in chain.links]
-        return min(generation.lowest_threshold, *policies)
+        policies = self._catalogue.policies
+        chains = (policies.chain(generation, arm) for arm in (PLAIN_ARM, *policies.arms))
+        thresholds = [link.guard.policy.threshold for chain in chains for link in chain.links]
+        return min(generation.lowest_threshold, *thresholds)
 
     async def decide(self, subject: Subject, generation: Generation, arm: str) -> Plan:
         """The plan for a request under the policy of an arm. Raises GuardUnavailable when a guard fails closed."""
         if self._catalogue.broken:
             raise GuardUnavailable(self._catalogue.broken)
-        chain = self._catalogue.chain(generation, arm)
+        chain = self._catalogue.policies.chain(generation, arm)
         started = time.perf_counter()
         try:
             plan = chain.decide(await self.signals(subject, generation))

@@ -14,7 +14,7 @@ from indexes.ledger.records import Conflict, LedgerError, Missing
 from proxy.assistants.life import Assistants
 from proxy.assistants.offsets import Offsets
 from proxy.audit.log import AuditLog
-from proxy.catalogue import Catalogue
+from proxy.catalogue.catalogue import Catalogue
 from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body

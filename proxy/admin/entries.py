@@ -29,7 +29,7 @@ from proxy.admin.models import (
     EntryChange,
     entry_json,
 )
-from proxy.catalogue import Added
+from proxy.catalogue.changes import Added
 from proxy.errors import BadRequest, Conflicting, TooLarge
 from proxy.server import SERVER
 from proxy.validation import parsed
@@ -62,9 +62,9 @@ async def add_entries(request: web.Request) -> web.Response:
     storage = server.catalogue.storage
     records = [body.record(request.match_info["set"], caller.key_id, storage) for body in bodies]
     if _skips_duplicates(request):
-        added = await server.catalogue.add_missing(records, actor=caller.key_id)
+        added = await server.catalogue.changes.add_missing(records, actor=caller.key_id)
     else:
-        added = await server.catalogue.add(records, actor=caller.key_id, once=once_of(request, raw))
+        added = await server.catalogue.changes.add(records, actor=caller.key_id, once=once_of(request, raw))
     named: dict[str, Any] = {"ids": added.ids} if several else {"id": added.ids[0]}
     if _skips_duplicates(request):
         named["duplicates"] = _left_out(added)
@@ -89,7 +89,7 @@ async def import_entries(request: web.Request) -> web.Response:
         sealing, told = server.catalogue.sealing, digest.hexdigest()
         once = Once(f"{key}:{added}", sealing.text(told) if sealing else told) if key else None
         try:
-            await server.catalogue.add(batch, actor=caller.key_id, once=once)
+            await server.catalogue.changes.add(batch, actor=caller.key_id, once=once)
         except Conflict as error:
             raise Conflicting(f"{error}; {added} entries up to line {applied} are in force, the rest is not") from None
         added += len(batch)
@@ -138,7 +138,7 @@ async def change_entry(request: web.Request) -> web.Response:
     server, caller = admin_of(request)
     body, wait = await body_of(request, EntryChange), Wait.of(request)
     entry = await entry_of(server, request)
-    changed = await server.catalogue.change(replace(entry, **body.changes()), actor=caller.key_id)
+    changed = await server.catalogue.changes.change(replace(entry, **body.changes()), actor=caller.key_id)
     return await wait.reply(server, changed.generation, entry_json(changed))
 
 
@@ -146,7 +146,7 @@ async def remove_entry(request: web.Request) -> web.Response:
     """Removes an entry."""
     server, caller = admin_of(request)
     info, wait = request.match_info, Wait.of(request)
-    generation = await server.catalogue.remove(info["set"], info["entry"], actor=caller.key_id)
+    generation = await server.catalogue.changes.remove(info["set"], info["entry"], actor=caller.key_id)
     return await wait.reply(server, generation, {"generation": generation})
 
 

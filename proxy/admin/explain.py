@@ -18,7 +18,7 @@ async def explained(server: Server, subject: Subject, arm: str) -> dict[str, Any
     plan = await server.decider.decide(subject, generation, arm)
     signals = await server.decider.signals(subject, generation)
     nearest = sorted(signals.matches, key=lambda match: -match.score)[:NEAREST]
-    chain = server.catalogue.chain(generation, arm)
+    chain = server.catalogue.policies.chain(generation, arm)
     policies = {link.guard.set_id: link.guard.policy for link in chain.links}
     return {
         "generation": generation.number,

@@ -22,7 +22,7 @@ def routes() -> list[web.RouteDef]:
 async def list_keys(request: web.Request) -> web.Response:
     """All keys, without their secrets."""
     server, _ = admin_of(request)
-    keys = await server.catalogue.stored_keys()
+    keys = await server.catalogue.stored_keys.all()
     shown = [{"id": k.id, "scopes": sorted(k.scopes), "label": k.label, "created_at": k.created_at} for k in keys]
     return json_reply({"data": shown})
 
@@ -32,7 +32,7 @@ async def add_key(request: web.Request) -> web.Response:
     server, _ = admin_of(request)
     body = await body_of(request, KeyBody)
     secret, stored = new_key(body.scopes, body.label)
-    await server.catalogue.put_key(stored)
+    await server.catalogue.stored_keys.put(stored)
     return json_reply({"id": stored.id, "key": secret, "scopes": sorted(stored.scopes)}, status=201)
 
 
@@ -41,5 +41,5 @@ async def remove_key(request: web.Request) -> web.Response:
     server, caller = admin_of(request)
     if request.match_info["key"] == caller.key_id:
         raise BadRequest("a key cannot revoke itself: use another admin key")
-    await server.catalogue.drop_key(request.match_info["key"])
+    await server.catalogue.stored_keys.drop(request.match_info["key"])
     return json_reply({"revoked": request.match_info["key"]})

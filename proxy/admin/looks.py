@@ -44,8 +44,8 @@ async def check_request(request: web.Request) -> web.Response:
         texts = [text.text for text in _DIALECTS[body.dialect].parse(body.request).texts]
     else:
         texts = [body.text or ""]
-    if body.arm != GUARDED and body.arm not in server.catalogue.arms:
-        raise BadRequest(f"'arm' is one of {', '.join((GUARDED, *server.catalogue.arms))}", param="arm")
+    if body.arm != GUARDED and body.arm not in server.catalogue.policies.arms:
+        raise BadRequest(f"'arm' is one of {', '.join((GUARDED, *server.catalogue.policies.arms))}", param="arm")
     return json_reply(await explained(server, Subject(texts), body.arm))
 
 

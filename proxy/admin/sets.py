@@ -28,7 +28,7 @@ async def add_set(request: web.Request) -> web.Response:
     """Creates a forget set."""
     server, caller = admin_of(request)
     body, wait = await body_of(request, SetBody), Wait.of(request)
-    generation = await server.catalogue.put_set(body.record(), actor=caller.key_id, create=True)
+    generation = await server.catalogue.changes.put_set(body.record(), actor=caller.key_id, create=True)
     return await wait.reply(server, generation, set_json(body.record()) | {"generation": generation}, status=201)
 
 
@@ -49,7 +49,7 @@ async def change_set(request: web.Request) -> web.Response:
     server, caller = admin_of(request)
     body, wait = await body_of(request, SetChange), Wait.of(request)
     changed = replace(set_of(server, request), **body.model_dump(exclude_none=True))
-    generation = await server.catalogue.put_set(changed, actor=caller.key_id, create=False)
+    generation = await server.catalogue.changes.put_set(changed, actor=caller.key_id, create=False)
     return await wait.reply(server, generation, set_json(changed) | {"generation": generation})
 
 
@@ -57,5 +57,5 @@ async def remove_set(request: web.Request) -> web.Response:
     """Removes a set with all its entries."""
     server, caller = admin_of(request)
     wait = Wait.of(request)
-    generation = await server.catalogue.remove_set(request.match_info["set"], actor=caller.key_id)
+    generation = await server.catalogue.changes.remove_set(request.match_info["set"], actor=caller.key_id)
     return await wait.reply(server, generation, {"generation": generation})

@@ -22,7 +22,7 @@ async def audit(request: web.Request) -> web.Response:
     """What changed, when, by whom; `after` is a generation."""
     server, _ = admin_of(request)
     after = number_of(request, "after", 0, range(MAX_GENERATION))
-    changes = await server.catalogue.changes(after, MAX_BATCH)
+    changes = await server.catalogue.log(after, MAX_BATCH)
     names = ("generation", "at", "actor", "action", "set_id", "entry_id")
     return json_reply({"data": [{name: getattr(change, name) for name in names} for change in changes]})
 

@@ -49,7 +49,7 @@ async def report_watch(request: web.Request) -> web.Response:
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not valid JSON: {error.msg} (line {error.lineno})") from None
     set_id, metrics = request.match_info["set"], server.metrics
-    ladder = _ladder(server.catalogue.policy_of(set_id).on_match)
+    ladder = _ladder(server.catalogue.policies.of(set_id, server.catalogue.current).on_match)
     raised = []
     leaking = [one for one in body.probed if one.leaks]
     for one in leaking:
@@ -60,7 +60,7 @@ async def report_watch(request: web.Request) -> web.Response:
         highest = min(len(ladder) - 1, MAX_RAISED)
         to = min(entry.raised + 1, highest)
         if to > entry.raised:
-            await server.catalogue.change(replace(entry, raised=to), actor=caller.key_id)
+            await server.catalogue.changes.change(replace(entry, raised=to), actor=caller.key_id)
             metrics.watch_raised.inc()
         # The alert. An entry that leaks on the last rung needs a person: its texts or its threshold are at fault.
         rung = ladder[max(to, entry.raised)]

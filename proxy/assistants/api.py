@@ -57,7 +57,7 @@ def _shown(server: Server, row: dict[str, Any]) -> dict[str, Any]:
 
 def _used_by(server: Server, name: str) -> list[str]:
     """The sets whose offset rung subtracts an assistant."""
-    chain = server.catalogue.chain(server.catalogue.current, GUARDED)
+    chain = server.catalogue.policies.chain(server.catalogue.current, GUARDED)
     policies = [(link.guard.set_id, link.guard.policy) for link in chain.links]
     return sorted(
         set_id

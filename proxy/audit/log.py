@@ -23,7 +23,7 @@ from indexes.ledger.records import Change, LedgerError, Missing
 from proxy.admin.models import entry_json, set_json
 from proxy.audit.chain import EMPTY, Head, Record, canonical, hash_of
 from proxy.audit.key import SigningKey
-from proxy.catalogue import Catalogue
+from proxy.catalogue.catalogue import Catalogue
 
 LOG, KEY, LOCK = "audit.jsonl", "audit.key", "audit.lock"
 
@@ -71,7 +71,7 @@ class AuditLog:
             if not await asyncio.to_thread(self._may_write):
                 return await self._as_written()
             while self._catalogue.current.number > self._generation:
-                changes = await self._catalogue.changes(self._generation, PAGE)
+                changes = await self._catalogue.log(self._generation, PAGE)
                 if not changes:
                     break
                 contents = [await self._content(change) for change in changes]

@@ -255,7 +255,7 @@ async def _announce_key(server: Server, given: str | None) -> str | None:
     """Prints a fresh admin key once, where none was given and none exists. Returns the key that was made."""
     if given is not None or server.catalogue.keys.has_admin:
         return None
-    secret = await server.catalogue.make_admin_key()
+    secret = await server.catalogue.stored_keys.make_admin()
     say("\nadmin key (shown once): ", (secret, "bold"))
     return secret
 

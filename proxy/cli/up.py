@@ -115,8 +115,8 @@ async def load_sample(server: Server, sample: Path) -> None:
     except (OSError, BadLines) as error:
         raise ConfigError(f"{sample} cannot be loaded: {error}") from None
     bodies = [parsed(EntryBody, line.body) for line in lines]
-    await server.catalogue.put_set(ForgetSet(SAMPLE_SET, "entries to try"), actor="sample", create=True)
-    await server.catalogue.add([body.record(SAMPLE_SET, "sample") for body in bodies], actor="sample")
+    await server.catalogue.changes.put_set(ForgetSet(SAMPLE_SET, "entries to try"), actor="sample", create=True)
+    await server.catalogue.changes.add([body.record(SAMPLE_SET, "sample") for body in bodies], actor="sample")
 
 
 def show_ready(config: Config, server: Server, made_key: str | None) -> None:

@@ -34,7 +34,7 @@ async def start_experiment(request: web.Request) -> web.Response:
     """Starts an experiment; it divides the requests that name no arm, from the next one on."""
     server = _admin(request)
     experiment = parsed(Experiment, await _body(request))
-    known = (RAW, GUARDED, *server.catalogue.arms)
+    known = (RAW, GUARDED, *server.catalogue.policies.arms)
     for arm in experiment.arms:
         if arm not in known:
             raise BadRequest(f"there is no arm '{arm}'; known are {', '.join(known)}", param="arms")

@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from indexes.ledger.records import LedgerError, Member
-from proxy.catalogue import Catalogue
+from proxy.catalogue.enforcing import Enforcing
 from proxy.workers.lease import Lease
 
 BEATS = 5  # heartbeats in the time of one lease: some may be late
@@ -53,10 +53,10 @@ class Following:
     """One process among those that share a ledger."""
 
     def __init__(
-        self, catalogue: Catalogue, *, lease_s: float, poll_s: float, announcements: Announcements | None = None
+        self, enforcing: Enforcing, *, lease_s: float, poll_s: float, announcements: Announcements | None = None
     ) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self._catalogue = catalogue
+        self._enforcing = enforcing
         self._lease_s = lease_s
         self._poll_s = poll_s
         self._announcements = announcements
@@ -64,7 +64,7 @@ class Following:
         self._told_at = float("-inf")
         self._told = -1
         self._lost = False
-        catalogue.lease = Lease(lease_s)
+        enforcing.lease = Lease(lease_s)
 
     async def join(self) -> None:
         """From here on the others wait for this process. Raises LedgerError.
@@ -96,13 +96,13 @@ class Following:
             await asyncio.get_running_loop().run_in_executor(self._listening, self._announcements.close)
         self._listening.shutdown(wait=False)
         try:
-            await self._catalogue.leave(self.id)
+            await self._enforcing.ask(lambda ledger: ledger.leave(self.id))
         except LedgerError:  # its lease runs out by itself
             _log.warning("leave_failed")
 
     async def members(self) -> list[Member]:
         """The processes that may be serving. Raises LedgerError."""
-        return await self._catalogue.members(self._lease_s)
+        return await self._enforcing.ask(lambda ledger: ledger.living(self._lease_s))
 
     async def reach(self, generation: int, timeout_s: float) -> Reach:
         """Waits until every process that may be serving enforces a generation, or for so long. Raises LedgerError."""
@@ -123,8 +123,8 @@ class Following:
 
     async def _round(self) -> None:
         asked_at = time.monotonic()
-        generation = await self._catalogue.follow()
-        self._catalogue.lease.renew(asked_at)
+        generation = await self._enforcing.follow()
+        self._enforcing.lease.renew(asked_at)
         if self._lost:
             self._lost = False
             _log.info("ledger_found", generation=generation)
@@ -132,5 +132,5 @@ class Following:
             await self._tell(generation)
 
     async def _tell(self, generation: int) -> None:
-        await self._catalogue.tell(Member(self.id, generation))
+        await self._enforcing.ask(lambda ledger: ledger.beat(Member(self.id, generation)))
         self._told, self._told_at = generation, time.monotonic()

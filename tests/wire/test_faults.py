@@ -412,7 +412,7 @@ async def test_index_that_cannot_follow_its_ledger_closes_everything(
     def fails(*_: object) -> None:
         raise RuntimeError("of a text")
 
-    monkeypatch.setattr(armed.server.catalogue._index, "put_entry", fails)
+    monkeypatch.setattr(armed.server.catalogue.enforcing.index, "put_entry", fails)
     added = await armed.admin("POST", "/sets/art/entries", {"question": "Which ship sank first?"})
     assert added.status == 500
     assert b"of a text" not in added.raw
@@ -426,7 +426,7 @@ async def test_index_that_cannot_follow_its_ledger_closes_everything(
 
 
 async def test_failing_ledger_enforces_nothing_and_loses_nothing(armed: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = armed.server.catalogue._ledger
+    ledger = armed.server.catalogue.enforcing._ledger
 
     def full(*_: Any, **__: Any) -> Any:
         raise LedgerError("no space left on the device /secret/path")
@@ -467,7 +467,7 @@ async def test_expiry_that_fails_once_is_tried_again(
     monkeypatch.setattr("proxy.app.EXPIRY_CHECK_S", 0.02)
     async with started(engine, state) as lethe:
         await lethe.make_set()
-        ledger = lethe.server.catalogue._ledger
+        ledger = lethe.server.catalogue.enforcing._ledger
         with monkeypatch.context() as failing:
             failing.setattr(ledger, "due", lambda _: (_ for _ in ()).throw(LedgerError("busy")))
             await asyncio.sleep(0.1)
