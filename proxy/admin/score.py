@@ -4,7 +4,8 @@ The distribution is the arm's own. The request is decided, amended and armed as 
 teacher-forced behind it. Where the arm would refuse, or its output filter withhold the answer, no token can come.
 
 An armed request must not ask for log-probabilities of its prompt (they never pass the offset), so there each token is
-asked for by itself, as a generation of one token.
+asked for by itself, as a generation of one token. The last goes first: what it leaves in the engine's prefix cache is
+what all others would have to read.
 """
 
 import asyncio
@@ -30,6 +31,9 @@ MAX_TOKENS = 1024  # of one answer; armed, each is a request to the engine
 COMPLETIONS, TOKENIZE = "/v1/completions", "/tokenize"
 
 ARMING = "vllm_xargs"
+
+NEVER = -9999.0
+"""What vLLM reports for a token that cannot come: JSON has no infinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,13 @@ class Forcing:
         if not answer:
             return Scores((), ())
         if ours.get(ARMING):
-            found = await asyncio.gather(
-                *(self.alone(ours, prompt + answer[:place], token) for place, token in enumerate(answer))
-            )
+            last = await self.alone(ours, prompt + answer[:-1], answer[-1])
+            before = (self.alone(ours, prompt + answer[:place], token) for place, token in enumerate(answer[:-1]))
+            found = [*await asyncio.gather(*before), last]
         else:
             found = await self.at_once(ours, prompt, answer)
-        return Scores(tuple(logprob for logprob, _ in found), tuple(rank for _, rank in found))
+        possible = (None if logprob <= NEVER else logprob for logprob, _ in found)
+        return Scores(tuple(possible), tuple(rank for _, rank in found))
 
     async def at_once(self, ours: Json, prompt: list[int], answer: list[int]) -> list[tuple[float, int | None]]:
         """Log-probability and rank of each token of the answer, as part of a prompt."""

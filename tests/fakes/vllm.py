@@ -188,7 +188,7 @@ class FakeVllm:
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         seen = await _seen(request)
-        if seen.body.get("return_tokens_as_token_ids"):
+        if seen.body.get("return_tokens_as_token_ids") and "logprob_token_ids" not in seen.body:  # of a canary
             self.probes.append(seen)
             return self._first_token(seen.body)
         self.seen.append(seen)

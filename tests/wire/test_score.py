@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import Raw, Script, tokens_of
+from tests.wire.assistants import adapter_of
 from tests.wire.harness import ANSWER, HARMLESS, QUESTION, Lethe, chat_body
 
 TRUTH = "two words"
@@ -58,6 +59,32 @@ async def test_an_answer_that_the_filter_withholds_cannot_come(armed: Lethe, eng
     assert reply.body["rung"] == "instruct"
     assert set(reply.body["answers"][0]["logprobs"]) == {None}
     assert all(body["messages"][0]["content"] not in seen.text for seen in engine.seen)
+
+
+def next_token(logprob: float, count: int) -> Script:
+    """An engine that finds every token alike as the next one, the first of them the likeliest."""
+    tops = {f"token_id:{token}": logprob for token in range(count)}
+    told = {"tokens": ["token_id:0"], "token_logprobs": [logprob], "top_logprobs": [tops], "text_offset": [0]}
+    choice = {"index": 0, "text": "x", "finish_reason": "length", "logprobs": told}
+    return Script((Raw(json.dumps({"id": "cmpl-1", "choices": [choice]}).encode()),))
+
+
+async def test_an_armed_answer_is_scored_token_by_token_with_the_offset_of_the_arm(loaded: Lethe) -> None:
+    count = tokens_of({"prompt": TRUTH})
+    others = [next_token(-9999.0, count)] * (count - 1)  # what vLLM says of a token that the filter rules out
+    loaded.engine.scripts(next_token(-0.5, count), *others)
+    seen = len(loaded.engine.seen)
+    reply = await loaded.admin("POST", "/score", scores(QUESTION, TRUTH))
+    assert reply.status == 200, reply.raw
+    assert reply.body["rung"] == "offset"
+    assert reply.body["answers"][0]["logprobs"] == [None] * (count - 1) + [-0.5]
+    bodies = [asked.body for asked in loaded.engine.seen[seen:] if asked.path == "/v1/completions"]
+    assert {(body["model"], body["max_tokens"]) for body in bodies} == {(adapter_of(loaded), 1)}
+    assert all(body["vllm_xargs"]["lethe_weights"] == [-0.75] for body in bodies)
+    assert not any("prompt_logprobs" in body for body in bodies)
+    lengths = [len(body["prompt"]) for body in bodies]
+    assert lengths[0] == max(lengths)  # it leaves in the cache what the others read
+    assert sorted(lengths) == list(range(min(lengths), min(lengths) + count))
 
 
 async def test_an_engine_that_tells_no_probabilities_is_at_fault(lethe: Lethe) -> None:
