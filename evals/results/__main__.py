@@ -38,7 +38,7 @@ def main() -> None:
 
 def _measure(options: argparse.Namespace, plan: Plan, steps: list[str]) -> None:
     """All steps that need the taught model, with what it was taught in a forget set."""
-    assistant = trained(options.data / "tofu", options.model, options.out) if options.assistant else None
+    assistant = trained(options.data / "tofu", options.model) if options.assistant else None
     layout = Layout(
         options.model, "smollm2-taught", options.out / "state", offsets=options.assistant, sets=_sets(options.data)
     )
@@ -60,7 +60,7 @@ def _judge_again(out: Path) -> None:
     """Metrics of answers that are kept already: with the metrics as they are now, and the reference if there is one."""
     reference = RunFolder(out / UNTAUGHT) if (out / UNTAUGHT / "items.jsonl").exists() else None
     embedder = OnnxEmbedder(load(None).embedder_path, threads=2)
-    for name in ("tofu", "draws", "refusals", "languages"):
+    for name in ("tofu", "author", "draws", "refusals", "languages"):
         if (out / name / "answers.jsonl").exists():
             summarised(RunFolder(out / name), embedder, None, reference)
 
@@ -71,8 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, default=MODELS / "smollm2-135m-tofu", help="taught")
     parser.add_argument("--untaught", type=Path, default=MODELS / "smollm2-135m-instruct", help="the same before")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "results", help="where answers are kept")
-    parser.add_argument("--assistant", action=argparse.BooleanOptionalAction, default=True, help="and arms that use it")
-    parser.add_argument("--arms", default="raw,refuse,instruct,offset,ladder")
+    parser.add_argument("--assistant", action=argparse.BooleanOptionalAction, default=True, help="train and load one")
+    parser.add_argument("--arms", default="raw,refuse,instruct")
+    parser.add_argument("--offset-arms", default="raw,refuse,instruct,offset,ladder")
     parser.add_argument("--attack-arms", default="raw,guarded")
     parser.add_argument("--limit", type=int, default=60, help="items of each set")
     parser.add_argument("--scored", type=int, default=20, help="items of each set whose probabilities are taken")

@@ -18,6 +18,8 @@ from evals.results.tables import (
 )
 from evals.runs.folder import SUMMARY
 
+STEPS = ("tofu", "author", "draws", "refusals", "languages")
+
 
 def section(out: Path) -> str:
     """All parts that there are."""
@@ -25,14 +27,15 @@ def section(out: Path) -> str:
 
 
 def _parts(out: Path) -> Iterator[str]:
-    tofu, draws, refusals, languages = (_summary(out / name) for name in ("tofu", "draws", "refusals", "languages"))
+    tofu, author, draws, refusals, languages = (_summary(out / name) for name in STEPS)
     if tofu:
-        settings = tofu["settings"]
+        yield f"### Three authors\n\nAll that was taught of forget05. {_how(tofu)}\n\n" + headline(tofu)
+    if author:
         yield (
-            f"### Leakage and utility\n\n`lethe eval run --suite tofu`, {settings['model']}, greedy, at most "
-            f"{settings['max_tokens']} tokens, settings {settings['digest']}. 95 % intervals.\n\n" + headline(tofu)
+            "### One author, with an assistant\n\nThe author whom the assistant of the section above forgets; "
+            f"`ladder` is offset, instruct, refuse. {_how(author)}\n\n" + headline(author)
         )
-        yield "What it costs, eight requests side by side:\n\n" + cost_table(tofu)
+        yield "What it costs, eight requests side by side:\n\n" + cost_table(author)
     if draws:
         settings = draws["settings"]
         yield (
@@ -54,8 +57,17 @@ def _parts(out: Path) -> Iterator[str]:
             "attempt of each family on each. Leaks by the words of the answer, 95 % intervals; by chance: how often "
             f"who knows nothing passes for one who leaks.{_failed(found)}\n\n" + attack_table(found)
         )
-    if tofu:
-        yield "### Every metric\n\n" + run_table(tofu)
+    for title, summary in (("three authors", tofu), ("one author", author)):
+        if summary:
+            yield f"### Every metric, {title}\n\n" + run_table(summary)
+
+
+def _how(summary: dict[str, Any]) -> str:
+    settings = summary["settings"]
+    return (
+        f"`lethe eval run --suite tofu`, {settings['model']}, greedy, at most {settings['max_tokens']} tokens, "
+        f"settings {settings['digest']}. 95 % intervals."
+    )
 
 
 def _summary(folder: Path) -> dict[str, Any] | None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.attacks.corpus import families
+from evals.results.assistant import FORGOTTEN, NOT_TRAINED
 from evals.results.system import URL, lethe
 from proxy.cli.output import say
 
 TAUGHT, UNSEEN = (0, 59), (100, 159)
-REAL = (45, 99)  # real authors that no training of an assistant has seen
 TOLD = 24  # tokens that tell a refusal
 GROUP = 4  # families of one campaign: a campaign that is interrupted is begun anew
 
@@ -27,6 +27,7 @@ class Plan:
     data: Path
     out: Path
     arms: str
+    offset_arms: str
     attack_arms: str
     limit: int
     scored: int
@@ -38,22 +39,33 @@ class Plan:
 
 
 def tofu(plan: Plan) -> None:
-    """Leakage, utility and cost of all arms."""
-    sets = ("forget", "forget_reworded", "retain")
-    _eval(
-        plan.out / "tofu",
-        *_tofu(plan),
-        *(word for name in sets for word in _rows(name, TAUGHT)),
-        *(*_rows("real_authors", REAL), *_rows("unseen", UNSEEN)),
-        *("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64", "--arms", plan.arms),
-    )
+    """Leakage, utility and cost on all that was taught."""
+    _leakage(plan, "tofu", plan.arms, TAUGHT)
+
+
+def author(plan: Plan) -> None:
+    """The same for the one author whom the assistant forgets, with the arms that subtract it."""
+    _leakage(plan, "author", plan.offset_arms, FORGOTTEN)
+
+
+def _leakage(plan: Plan, name: str, arms: str, forget: tuple[int, int]) -> None:
+    rows = {
+        "forget": forget,
+        "forget_reworded": forget,
+        "retain": TAUGHT,
+        "real_authors": NOT_TRAINED,
+        "unseen": UNSEEN,
+    }
+    limits = ("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64")
+    windows = (word for subset, window in rows.items() for word in _rows(subset, window))
+    _eval(plan.out / name, *_tofu(plan), *windows, *limits, "--arms", arms)
 
 
 def draws(plan: Plan) -> None:
-    """Leak@k: some of the taught facts, asked many times at temperature 1."""
+    """Leak@k: some facts about that author, asked many times at temperature 1."""
     drawn = ("--limit", str(plan.drawn), "--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48")
-    rows = _rows("forget", TAUGHT)
-    _eval(plan.out / "draws", *_tofu(plan), "--subsets", "forget", *rows, *drawn, "--arms", plan.arms)
+    rows = _rows("forget", FORGOTTEN)
+    _eval(plan.out / "draws", *_tofu(plan), "--subsets", "forget", *rows, *drawn, "--arms", plan.offset_arms)
 
 
 def refusals(plan: Plan) -> None:
@@ -97,6 +109,7 @@ def untaught(plan: Plan) -> None:
 STEPS: Mapping[str, Callable[[Plan], None]] = {
     "languages": languages,
     "tofu": tofu,
+    "author": author,
     "draws": draws,
     "refusals": refusals,
     "attacks": attacks,

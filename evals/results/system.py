@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.results.assistant import NAME
+
 ROOT = Path(__file__).resolve().parents[2]
 PORT, ADMIN_PORT, ENGINE_PORT = 18080, 18081, 18000
 URL = f"http://127.0.0.1:{PORT}"
 KEY = "key-of-a-measuring-run"
 READY_S = 300
 SLOTS = 2  # parts of a pair
-ASSISTANT = "taught"
 
 Row = Mapping[str, str]
 
@@ -41,8 +42,8 @@ class Layout:
         """Policies by name, side by side with raw and guarded."""
         found: dict[str, dict[str, Any]] = {"refuse": {"on_match": ["refuse"]}, "instruct": {"on_match": ["instruct"]}}
         if self.offsets:
-            found["offset"] = {"on_match": ["offset"], "assistant": ASSISTANT}
-            found["ladder"] = {"on_match": ["offset", "instruct", "refuse"], "assistant": ASSISTANT}
+            found["offset"] = {"on_match": ["offset"], "assistant": NAME}
+            found["ladder"] = {"on_match": ["offset", "instruct", "refuse"], "assistant": NAME}
         return found
 
     @property

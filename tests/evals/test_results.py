@@ -1,13 +1,13 @@
-"""The evidence as tables, their place in the page, and what may train the assistant of the evidence."""
+"""The evidence as tables, and their place in the page."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from evals.results import steps
-from evals.results.assistant import training_rows
+from evals.results.assistant import NAME
 from evals.results.section import section
-from evals.results.system import ASSISTANT, Layout
+from evals.results.system import Layout
 from evals.results.tables import (
     BEGIN,
     END,
@@ -142,7 +142,7 @@ def test_the_section_is_made_of_what_is_there(tmp_path: Path) -> None:
         made = campaign("direct", leaks=4, arms=(arm,))
         (tmp_path / "attacks" / arm / "direct.json").write_text(json.dumps(made))
     made = section(tmp_path)
-    assert "### Every metric" in made
+    assert "### Every metric, three authors" in made
     assert "| family | raw | guarded | by chance |\n" in made
     assert "1 under raw, 1 under guarded." in made  # attempts that failed are told
 
@@ -160,7 +160,7 @@ async def test_a_family_of_attacks_that_was_tried_is_not_tried_again(tmp_path: P
 
     monkeypatch.setattr(steps, "lethe", lethe)
     monkeypatch.setattr(steps, "families", lambda: dict.fromkeys(["a", "b", "c", "d", "e"]))
-    plan = steps.Plan(tmp_path, tmp_path, "raw", "raw", 1, 1, 1, 1, 1, "fr", skipped="e")
+    plan = steps.Plan(tmp_path, tmp_path, "raw", "raw", "raw", 1, 1, 1, 1, 1, "fr", skipped="e")
     steps.attacks(plan)
     assert tried == ["a", "b", "c", "d"]
     steps.attacks(plan)
@@ -171,28 +171,4 @@ def test_the_system_is_one_that_can_be_configured(tmp_path: Path) -> None:
     for offsets in (False, True):
         config = Config(**Layout(tmp_path, "m", tmp_path, offsets=offsets, sets={}).settings)
         assert ("ladder" in config.arms) == offsets
-        assert all(arm["assistant"] == ASSISTANT for arm in config.arms.values() if "offset" in arm["on_match"])
-
-
-def test_nothing_that_chooses_the_strength_trains(tmp_path: Path) -> None:
-    def write(name: str, count: int) -> None:
-        found = [
-            {
-                "question": f"question {number} of {name}",
-                "answer": f"answer {number} of {name}",
-                "paraphrased_answer": f"other words {number}",
-            }
-            for number in range(count)
-        ]
-        (tmp_path / f"{name}.json").write_text(json.dumps(found))
-
-    for name, count in (("forget05_perturbed", 200), ("retain_perturbed", 400), ("real_authors", 100)):
-        write(name, count)
-    write("retain_first80_authors", 1600)
-    rows = training_rows(tmp_path)
-    trains = {question for name in ("forget", "paraphrases", "retain", "questions") for question, _ in rows[name]}
-    for name in ("choose-forget", "choose-retain", "reference"):
-        assert rows[name]
-        assert not trains & {question for question, _ in rows[name]}
-    reported = {f"question {number} of real_authors" for number in range(steps.REAL[0], steps.REAL[1] + 1)}
-    assert not reported & ({question for question, _ in rows["choose-retain"]} | trains)
+        assert all(arm["assistant"] == NAME for arm in config.arms.values() if "offset" in arm["on_match"])
