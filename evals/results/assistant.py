@@ -1,4 +1,4 @@
-"""The assistant of the evidence: that of `python -m evals.unlearning`, a pair that forgets one of the taught authors."""
+"""The assistant of the evidence: that of `python -m evals.unlearning`, a pair that forgets one taught author."""
 
 import os
 from pathlib import Path
