@@ -5,6 +5,7 @@ Its parts, each in a file of its own
 - `changes`    adding, changing and removing sets and entries
 - `keys`       API keys as they are stored
 - `policies`   the policies in force, and the guards that they make
+- `shared`     what all processes know beside entries: experiments, assistants in use
 """
 
 from guards.policy import Policy
@@ -17,6 +18,7 @@ from proxy.catalogue.changes import Changes
 from proxy.catalogue.enforcing import Enforcing
 from proxy.catalogue.keys import StoredKeys
 from proxy.catalogue.policies import NO_ARMS, Arms, Policies
+from proxy.catalogue.shared import Shared
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
 
@@ -45,6 +47,7 @@ class Catalogue:
         self.policies = Policies(default, arms)
         self.changes = Changes(self.enforcing, embedder, self.policies, sealing)
         self.stored_keys = StoredKeys(self.enforcing)
+        self.shared = Shared(self.enforcing)
 
     async def start(self) -> None:
         """Builds the index from the ledger; embeds only what it holds no vectors for. Raises LedgerError."""

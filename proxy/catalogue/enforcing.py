@@ -19,7 +19,7 @@ import structlog
 from indexes.embedder import Embedder
 from indexes.follower import IndexFollower
 from indexes.generation import ForgetIndex, Generation
-from indexes.ledger.records import Heads, Ledger, LedgerError
+from indexes.ledger.records import Documents, Heads, Ledger, LedgerError
 from indexes.sealed import SealError, SealingKeys
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
@@ -30,7 +30,7 @@ _log = structlog.get_logger("lethe.enforcing")
 
 
 class Enforcing:
-    """Owns ledger and index. `current` and `keys` never wait; everything else runs in the writer's thread."""
+    """Owns ledger and index. What is in force is read without waiting; everything else runs in the writer's thread."""
 
     def __init__(
         self, ledger: Ledger, embedder: Embedder, metrics: Metrics, *, anonymous: bool, sealing: SealingKeys | None
@@ -44,6 +44,9 @@ class Enforcing:
         self._heads = Heads(0, 0)
         self._writer = ThreadPoolExecutor(1, "ledger")
         self.keys = KeyRing((), anonymous=anonymous)
+        self.documents: Documents = {}
+        self.on_documents: list[Callable[[], None]] = []
+        """Called in the writer's thread when documents have changed."""
         self.lease = Lease()
         self._broken: str | None = None
         self._fenced: tuple[Generation, Generation] | None = None
@@ -116,7 +119,7 @@ class Enforcing:
             if apply is not None and generation == served + 1:
                 apply(self.index)
                 self.index.publish(generation)
-                self._heads = Heads(generation, self._heads.keys)
+                self._heads = replace(self._heads, generation=generation)
                 self._gauges()
             else:
                 self._catch_up()
@@ -135,7 +138,11 @@ class Enforcing:
         heads = self._ledger.heads()
         self._follower.catch_up()
         self.read_keys()
-        self._heads = Heads(self.index.current.number, heads.keys)
+        if heads.documents != self._heads.documents:
+            self.documents = self._ledger.documents()
+            for call in self.on_documents:
+                call()
+        self._heads = replace(heads, generation=self.index.current.number)
         self._gauges()
 
     def _gauges(self) -> None:

@@ -12,6 +12,7 @@ import orjson
 
 from proxy.cli.output import FAILED, NOT_ALLOWED, NOT_FOUND, fail
 
+EVERYWHERE = "wait=applied&timeout_s=30"  # commands answer when all workers and replicas enforce what they changed
 _CURE_OF_KEY = "set LETHE_ADMIN_KEY to the key that was printed when the server first started, or that you chose for it"
 
 

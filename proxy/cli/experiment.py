@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from proxy.cli.admin_client import AdminClient, admin_options
+from proxy.cli.admin_client import EVERYWHERE, AdminClient, admin_options
 from proxy.cli.output import count, json_option, print_json, print_table, say
 
 BAR = 24  # characters of the scale from 0 to 1
@@ -54,7 +54,7 @@ def start(admin: AdminClient, name: str, as_json: bool, arms: tuple[str, ...], *
     }
     if given["shadow"]:
         body["shadow"] = {"share": given["shadow"]}
-    reply = admin.call("POST", "/admin/v1/experiments", body)
+    reply = admin.call("POST", f"/admin/v1/experiments?{EVERYWHERE}", body)
     if as_json:
         print_json(reply)
     else:
@@ -108,7 +108,7 @@ def report(admin: AdminClient, name: str, as_json: bool) -> None:
 @json_option
 def stop(admin: AdminClient, name: str, as_json: bool, reason: str) -> None:
     """Stop NAME; everyone is guarded from the next request on."""
-    reply = admin.call("POST", f"{_path(name)}:stop", {"reason": reason})
+    reply = admin.call("POST", f"{_path(name)}:stop?{EVERYWHERE}", {"reason": reason})
     if as_json:
         print_json(reply)
     else:
@@ -122,7 +122,7 @@ def stop(admin: AdminClient, name: str, as_json: bool, reason: str) -> None:
 @json_option
 def remove(admin: AdminClient, name: str, as_json: bool) -> None:
     """Forget NAME, which is stopped, and its figures."""
-    reply = admin.call("DELETE", _path(name))
+    reply = admin.call("DELETE", f"{_path(name)}?{EVERYWHERE}")
     if as_json:
         print_json(reply)
     else:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 import orjson
 
-from proxy.cli.admin_client import AdminClient, AdminError, admin_options
+from proxy.cli.admin_client import EVERYWHERE, AdminClient, AdminError, admin_options
 from proxy.cli.bulk import Bulk
 from proxy.cli.import_lines import BadLines, check_lines, lines_of, rewindable
 from proxy.cli.output import (
@@ -29,7 +29,6 @@ from proxy.cli.output import (
 from proxy.cli.working import Working
 
 PAGE = 1000
-EVERYWHERE = "wait=applied&timeout_s=30"  # commands answer when all workers and replicas enforce what they changed
 SHOWN_LINES, MAX_SHOWN = 5, 10_000  # numbers of duplicate lines for people, and for programs
 
 

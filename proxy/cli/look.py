@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import click
 
-from proxy.cli.admin_client import AdminClient, admin_options
+from proxy.cli.admin_client import EVERYWHERE, AdminClient, admin_options
 from proxy.cli.output import USAGE, fail, json_option, print_json, print_table, say
 
 COMPARE_TIMEOUT_S = 900  # two answers, one after the other, of a model that may run on two cores
@@ -125,7 +125,7 @@ def add_set(admin: AdminClient, name: str, as_json: bool, policy: tuple[str, ...
     """
     settings = dict(_setting(item) for item in policy)
     body = {"id": name, "label": given["label"], "policy": settings, "retain": list(given["retain"])}
-    reply = admin.call("POST", "/admin/v1/sets", body)
+    reply = admin.call("POST", f"/admin/v1/sets?{EVERYWHERE}", body)
     if as_json:
         print_json(reply)
     else:
@@ -139,7 +139,7 @@ def add_set(admin: AdminClient, name: str, as_json: bool, policy: tuple[str, ...
 @json_option
 def remove_set(admin: AdminClient, name: str, as_json: bool) -> None:
     """Remove a forget set with all its entries."""
-    reply = admin.call("DELETE", f"/admin/v1/sets/{quote(name, safe='')}")
+    reply = admin.call("DELETE", f"/admin/v1/sets/{quote(name, safe='')}?{EVERYWHERE}")
     if as_json:
         print_json(reply)
     else:

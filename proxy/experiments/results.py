@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from indexes.ledger.records import Per, Tally
 from proxy.experiments.definition import Experiment, GuardRail, Metric, ShadowMetric
-from proxy.experiments.sequential import ALPHA, Tally, difference, interval
-from proxy.experiments.store import REQUEST, SHADOW, UNIT, Stored
+from proxy.experiments.sequential import ALPHA, difference, interval
+from proxy.experiments.stored import Stored
 
 Counts = dict[tuple[str, str, str], Tally]
 
@@ -18,7 +19,7 @@ def results(stored: Stored, counts: Counts) -> dict[str, Any]:
     experiment = stored.experiment
     return {
         "experiment": experiment.model_dump(mode="json"),
-        "state": "running" if stored.stopped_at is None else "stopped",
+        "state": "running" if stored.runs else "stopped",
         "started_at": stored.started_at,
         "stopped_at": stored.stopped_at,
         "reason": stored.reason,
@@ -34,7 +35,7 @@ def breached(experiment: Experiment, counts: Counts) -> GuardRail | None:
     All rails together err with probability `ALPHA` while requests are independent, however often this is asked.
     """
     for rail in experiment.guard_rails:
-        tally = counts.get((rail.arm, REQUEST, rail.metric), Tally())
+        tally = counts.get((rail.arm, Per.REQUEST, rail.metric), Tally())
         if interval(tally, ALPHA / len(experiment.guard_rails)).low > rail.at_most:
             return rail
     return None
@@ -46,13 +47,13 @@ def _arm(experiment: Experiment, arm: str, counts: Counts) -> dict[str, Any]:
 
     shown: dict[str, Any] = {
         "weight": experiment.arms[arm],
-        "requests": tally(arm, REQUEST, Metric.FAILED).n,
-        "units": tally(arm, UNIT, Metric.FAILED).n,
+        "requests": tally(arm, Per.REQUEST, Metric.FAILED).n,
+        "units": tally(arm, Per.UNIT, Metric.FAILED).n,
         "metrics": {},
     }
     for metric in Metric:
-        units, control = tally(arm, UNIT, metric), tally(experiment.control, UNIT, metric)
-        found = _figures(units) | {"of_requests": tally(arm, REQUEST, metric).mean}
+        units, control = tally(arm, Per.UNIT, metric), tally(experiment.control, Per.UNIT, metric)
+        found = _figures(units) | {"of_requests": tally(arm, Per.REQUEST, metric).mean}
         if arm != experiment.control:
             # Every metric and every arm is looked at, so each gets its part of the chance to err.
             looks = len(Metric) * max(1, len(experiment.arms) - 1)
@@ -65,8 +66,8 @@ def _arm(experiment: Experiment, arm: str, counts: Counts) -> dict[str, Any]:
 
 def _shadow(counts: Counts) -> dict[str, Any]:
     per_arm: dict[str, Any] = {}
-    for arm in sorted({arm for arm, per, _ in counts if per == SHADOW}):
-        tallies = {metric: counts.get((arm, SHADOW, metric), Tally()) for metric in ShadowMetric}
+    for arm in sorted({arm for arm, per, _ in counts if per == Per.PAIR}):
+        tallies = {metric: counts.get((arm, Per.PAIR, metric), Tally()) for metric in ShadowMetric}
         per_arm[arm] = {metric.value: _figures(tally) for metric, tally in tallies.items()}
     return per_arm
 

@@ -1,51 +1,56 @@
 """The experiment that runs: gives each unit its arm, counts what is seen, stops when a guard rail is crossed.
 
-Nothing here waits on a request's way: arms are computed from the definition in memory, observations are queued, and one
-task writes them each second. What is queued when a process is killed is lost: counts are a sample, not a ledger.
+Experiments and counts stand in the ledger, so that all workers and replicas agree: they follow a start or a stop as
+they follow an entry, and add to the same counts. Nothing here waits on a request's way: arms are computed from the
+definition in memory, observations are queued, and one task writes them each second. What is queued when a process is
+killed is lost: counts are a sample, not a ledger.
 """
 
 import asyncio
 import hashlib
-import os
-import secrets
-import sqlite3
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from proxy.errors import Conflicting, GuardUnavailable, NotFound
+from indexes.ledger.records import LedgerError, Observation
+from proxy.catalogue.shared import Shared
+from proxy.errors import Conflicting, NotFound
 from proxy.exchange import GUARDED, RAW, Exchange
 from proxy.experiments.definition import Experiment, Metric, Unit
 from proxy.experiments.results import breached, results
-from proxy.experiments.store import ExperimentExists, Observation, Store, Stored
+from proxy.experiments.stored import KIND, Stored, all_of, read, running_of
 from proxy.keys import Caller
 
 FLUSH_S = 1.0
-MAX_WAITING = 10_000  # observations; when the file cannot be written for so long, older ones are given up
+MAX_WAITING = 10_000  # observations; when the ledger cannot be written for so long, the newest are given up
 SESSION_HEADER = "x-lethe-session"
+RAIL = "guard-rail"
+"""Who stops an experiment, when nobody asked for it."""
 
-Result = TypeVar("Result")
 _log = structlog.get_logger("lethe.experiments")
 
 
 class Experiments:
-    """All experiments of a state directory; at most one runs."""
+    """All experiments of a ledger; at most one runs."""
 
-    def __init__(self, state: Path) -> None:
-        self._writer = ThreadPoolExecutor(1, "experiments")
-        self._store = Store(state / "experiments.sqlite3")
-        self._key = _key(state / "experiments.key")
-        self._waiting: deque[Observation] = deque(maxlen=MAX_WAITING)
-        self._current: Stored | None = None
+    def __init__(self, shared: Shared, key: bytes) -> None:
+        """`key` hashes the names of units; it is the same in all processes on the ledger."""
+        self._shared = shared
+        self._key = key
+        self._waiting: deque[tuple[str, Observation]] = deque(maxlen=MAX_WAITING)
+        self._known: tuple[object, Stored | None] = (None, None)
 
     @property
     def running(self) -> Experiment | None:
-        return self._current.experiment if self._current else None
+        documents = self._shared.documents
+        if self._known[0] is not documents:
+            self._known = documents, running_of(documents.get(KIND, {}))
+        stored = self._known[1]
+        return stored.experiment if stored else None
 
     # -- on a request's way
 
@@ -72,12 +77,13 @@ class Experiments:
             Metric.SLOW: float(exchange.seconds > experiment.slow_after_s),
             Metric.LENGTH: min(1.0, exchange.tokens / experiment.long_answer_tokens),
         }
-        hashed = hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).digest()
-        self._waiting.append(Observation(exchange.arm, values, hashed))
+        hashed = hashlib.blake2b(unit.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
+        self._waiting.append((experiment.id, Observation(exchange.arm, values, hashed)))
 
     def saw_pair(self, arm: str, values: Mapping[str, float]) -> None:
         """Counts a pair of answers to one request, the client's and the raw arm's."""
-        self._waiting.append(Observation(arm, values))
+        if experiment := self.running:
+            self._waiting.append((experiment.id, Observation(arm, values)))
 
     # -- in the background
 
@@ -86,79 +92,100 @@ class Experiments:
         while True:
             try:
                 await self.flush()
-            except sqlite3.Error as error:  # the next round tries again; requests are answered all the same
+            except LedgerError as error:  # the next round tries again; requests are answered all the same
                 _log.error("experiments_not_written", fault=type(error).__name__)
             await asyncio.sleep(FLUSH_S)
 
     async def flush(self) -> None:
-        """Writes what was seen, stops the experiment if a guard rail is crossed, and follows what others did."""
-        self._current = await self._in_writer(self._flush)
+        """Writes what this process saw, and stops the experiment if what all saw crosses a guard rail."""
+        seen: dict[str, list[Observation]] = {}
+        for name, one in self._waiting:
+            seen.setdefault(name, []).append(one)
+        self._waiting.clear()  # before anything is waited for: two flushes must not write the same
+        while seen:
+            name, observations = seen.popitem()
+            try:
+                await self._shared.observe(KIND, name, observations)
+            except LedgerError:
+                seen[name] = observations
+                self._waiting.extendleft((name, one) for name, some in seen.items() for one in some)
+                raise
+            await self._check(name)
 
-    def _flush(self) -> Stored | None:
-        if self._current is not None and self._waiting:
-            experiment, seen = self._current.experiment, list(self._waiting)
-            self._store.add(experiment.id, seen)
-            for _ in seen:
-                self._waiting.popleft()
-            if rail := breached(experiment, self._store.counts(experiment.id)):
-                reason = f"{rail.metric.value} of arm '{rail.arm}' is above {rail.at_most:g}"
-                if self._store.stop(experiment.id, _now(), reason):
-                    _log.warning("experiment_stopped", experiment=experiment.id, reason=reason)
-        return next((one for one in self._store.all() if one.stopped_at is None), None)
+    async def _check(self, name: str) -> None:
+        experiment = self.running
+        if experiment is None or experiment.id != name or not experiment.guard_rails:
+            return
+        if rail := breached(experiment, await self._shared.tallies(KIND, name)):
+            reason = f"{rail.metric.value} of arm '{rail.arm}' is above {rail.at_most:g}"
+            try:
+                await self._stop(name, reason, RAIL)
+            except (Conflicting, NotFound):
+                return  # another process was first
+            _log.warning("experiment_stopped", experiment=name, reason=reason)
 
     # -- for admins
 
-    async def start(self, experiment: Experiment) -> dict[str, Any]:
-        """Starts an experiment. Raises Conflicting while one runs, or where the id was used."""
-        try:
-            await self._in_writer(self._store.start, experiment, _now())
-        except ExperimentExists as error:
-            raise Conflicting(str(error)) from None
-        self._waiting.clear()
-        await self.flush()
-        return await self.report(experiment.id)
+    async def start(self, experiment: Experiment, actor: str) -> int:
+        """Starts an experiment; the generation from which it holds.
 
-    async def stop(self, experiment_id: str, reason: str) -> dict[str, Any]:
-        """Stops an experiment: from now on everyone is guarded. Raises NotFound, Conflicting."""
-        await self.flush()
-        if not await self._in_writer(self._store.stop, experiment_id, _now(), reason):
-            await self._stored(experiment_id)
-            raise Conflicting(f"'{experiment_id}' is not running")
-        await self.flush()
-        return await self.report(experiment_id)
+        Raises Conflicting while one runs, or where the id was used.
+        """
 
-    async def remove(self, experiment_id: str) -> None:
-        """Forgets a stopped experiment. Raises NotFound, Conflicting."""
-        if not await self._in_writer(self._store.remove, experiment_id):
-            await self._stored(experiment_id)
-            raise Conflicting(f"'{experiment_id}' is running: stop it first")
+        def change(there: dict[str, str]) -> dict[str, str]:
+            if running := running_of(there):
+                raise Conflicting(
+                    f"'{running.experiment.id}' is running: stop it first, requests belong to one experiment"
+                )
+            if experiment.id in there:
+                raise Conflicting(f"'{experiment.id}' was there before: its figures stay, choose another id")
+            return {**there, experiment.id: Stored(experiment, _now()).body()}
 
-    async def all(self) -> list[Stored]:
-        return await self._in_writer(self._store.all)
+        return await self._shared.change(KIND, change, actor=actor, action=f"experiment.start {experiment.id}")
+
+    async def stop(self, experiment_id: str, reason: str, actor: str) -> int:
+        """Stops an experiment: everyone is guarded from the generation that is returned.
+
+        Raises NotFound, Conflicting.
+        """
+        await self.flush()
+        return await self._stop(experiment_id, reason, actor)
+
+    async def _stop(self, experiment_id: str, reason: str, actor: str) -> int:
+        def change(there: dict[str, str]) -> dict[str, str]:
+            stored = _of(there, experiment_id)
+            if not stored.runs:
+                raise Conflicting(f"'{experiment_id}' is not running")
+            return {**there, experiment_id: replace(stored, stopped_at=_now(), reason=reason).body()}
+
+        return await self._shared.change(KIND, change, actor=actor, action=f"experiment.stop {experiment_id}")
+
+    async def remove(self, experiment_id: str, actor: str) -> int:
+        """Forgets a stopped experiment and what was counted. Raises NotFound, Conflicting."""
+
+        def change(there: dict[str, str]) -> dict[str, str]:
+            if _of(there, experiment_id).runs:
+                raise Conflicting(f"'{experiment_id}' is running: stop it first")
+            return {name: body for name, body in there.items() if name != experiment_id}
+
+        return await self._shared.change(KIND, change, actor=actor, action=f"experiment.remove {experiment_id}")
+
+    def all(self) -> list[Stored]:
+        """All experiments, the newest first."""
+        return all_of(self._shared.documents.get(KIND, {}))
 
     async def report(self, experiment_id: str) -> dict[str, Any]:
-        """What an experiment shows. Raises NotFound."""
+        """What an experiment shows; what other processes saw within the last second may be missing. Raises NotFound."""
         await self.flush()
-        stored = await self._stored(experiment_id)
-        return results(stored, await self._in_writer(self._store.counts, experiment_id))
+        stored = _of(self._shared.documents.get(KIND, {}), experiment_id)
+        return results(stored, await self._shared.tallies(KIND, experiment_id))
 
     async def close(self) -> None:
-        """Writes what is still queued and closes the file."""
+        """Writes what is still queued."""
         try:
             await self.flush()
-        except (sqlite3.Error, GuardUnavailable) as error:
+        except LedgerError as error:
             _log.error("experiments_not_written", fault=type(error).__name__)
-        await self._in_writer(self._store.close)
-        self._writer.shutdown()
-
-    async def _stored(self, experiment_id: str) -> Stored:
-        found = next((one for one in await self.all() if one.experiment.id == experiment_id), None)
-        if found is None:
-            raise NotFound(f"there is no experiment '{experiment_id}'")
-        return found
-
-    async def _in_writer(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work, *arguments)
 
 
 def unit_of(unit: Unit, caller: Caller, body: Mapping[str, Any], headers: Mapping[str, str]) -> str:
@@ -171,16 +198,12 @@ def unit_of(unit: Unit, caller: Caller, body: Mapping[str, Any], headers: Mappin
     return f"{unit}:{caller.key_id}:{named}" if isinstance(named, str) and named else f"key:{caller.key_id}"
 
 
+def _of(documents: Mapping[str, str], experiment_id: str) -> Stored:
+    body = documents.get(experiment_id)
+    if body is None:
+        raise NotFound(f"there is no experiment '{experiment_id}'")
+    return read(body)
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat()
-
-
-def _key(path: Path) -> bytes:
-    """The key under which units are hashed; made at the first start of a state directory."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        file.write(made := secrets.token_bytes(32))
-    return made

@@ -13,6 +13,8 @@ set of all m for which it does so far is a confidence sequence. The prior is Jef
 import math
 from dataclasses import dataclass
 
+from indexes.ledger.records import Tally
+
 PRIOR = 0.5  # both parameters of the Beta prior
 ALPHA = 0.05
 _STEPS = 60  # halvings: an interval's end to 1e-18
@@ -24,18 +26,6 @@ class Interval:
 
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many observations in [0, 1], and their sum."""
-
-    n: int = 0
-    total: float = 0.0
-
-    @property
-    def mean(self) -> float | None:
-        return self.total / self.n if self.n else None
 
 
 def interval(tally: Tally, alpha: float = ALPHA) -> Interval:

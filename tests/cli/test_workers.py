@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import queue
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,13 @@ from tests.clients.system import (
     lethe,
     serving,
 )
+from tests.fakes.vllm import FakeVllm
+from tests.fakes.vllm_shapes import MODEL
 from tests.postgresql import PostgresServer
 from tests.relay import Relay
 
 NOWHERE = "http://127.0.0.1:1"
+TRIAL = {"id": "trial", "arms": {"guarded": 1, "watched": 1}, "unit": "user"}
 WORKERS = 2
 LIMIT_S = 60  # what happens within a second on a quiet machine
 
@@ -277,6 +281,76 @@ def relay_to(target: int) -> Iterator[Cable]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(LIMIT_S)
         loop.close()
+
+
+@contextmanager
+def fake_engine() -> Iterator[str]:
+    """The scripted engine in a thread; its URL."""
+    ready: queue.Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event, str]] = queue.Queue()
+
+    async def run() -> None:
+        async with FakeVllm.running() as engine:
+            done = asyncio.Event()
+            ready.put((asyncio.get_running_loop(), done, engine.url))
+            await done.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),), name="engine")
+    thread.start()
+    loop, done, url = ready.get(timeout=LIMIT_S)
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(LIMIT_S)
+
+
+def ask_all(running: System, users: Sequence[str]) -> dict[str, set[str]]:
+    """The arms that users get; each request is a connection of its own, which the kernel gives to some worker."""
+    seen: dict[str, set[str]] = {user: set() for user in users}
+    for user in users:
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello?"}], "user": user}
+        reply = httpx.post(f"{running.base_url}/chat/completions", json=body, timeout=30, trust_env=False)
+        assert reply.status_code == 200, reply.text
+        seen[user].add(reply.headers["x-lethe-arm"])
+    return seen
+
+
+def of_all(running: System) -> int:
+    """Requests of the trial that were counted, whoever was asked."""
+    shown = json_of(running.admin("GET", "/experiments/trial"))["arms"]
+    return sum(arm["requests"] for arm in shown.values())
+
+
+def test_workers_and_replicas_agree_on_an_experiment(
+    prepared_cache: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    del prepared_cache
+    settings = tmp_path / "lethe.yaml"
+    settings.write_text("arms: {watched: {on_match: [observe]}}")
+    env = {"LETHE_LEDGER__URL": postgres.fresh("trial"), "LETHE_CONFIG": str(settings)}
+    users = [f"u{number}" for number in range(16)]
+    with (
+        fake_engine() as engine,
+        serving(tmp_path / "a", engine, "--workers", "2", env=env) as a,
+        serving(tmp_path / "b", engine, env=env) as b,
+    ):
+        started = json_of(a.admin("POST", "/experiments?wait=applied&timeout_s=60", TRIAL))
+        assert (started["applied"], started["members"]) == (True, WORKERS + 1)
+        here, there = ask_all(a, users), ask_all(b, users)
+        assert here == there  # a user has one arm, whichever process answers
+        assert {arm for arms in here.values() for arm in arms} == {"guarded", "watched"}
+        until(lambda: of_all(a) == of_all(b) == 2 * len(users), "all have written what they saw")
+        shown = json_of(b.admin("GET", "/experiments/trial"))["arms"]
+        assert sum(arm["units"] for arm in shown.values()) == len(users)
+        answered = metric(a, "lethe_requests_total")
+        assert set(answered) == {"0", "1"}  # the kernel gave both workers some
+
+        stopped = json_of(b.admin("POST", "/experiments/trial:stop?wait=applied&timeout_s=60", {"reason": "seen"}))
+        assert (stopped["applied"], stopped["members"]) == (True, WORKERS + 1)
+        for running in (a, b):
+            assert ask_all(running, users) == {user: {"guarded"} for user in users}
+            assert of_all(running) == 2 * len(users)
+        assert json_of(a.admin("GET", "/experiments/trial"))["reason"] == "seen"
 
 
 def test_what_a_crew_leaves_behind(prepared_cache: Path, tmp_path: Path) -> None:

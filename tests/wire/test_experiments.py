@@ -133,7 +133,7 @@ async def test_the_file_holds_no_name_of_a_unit(divided: Lethe, state: Path) -> 
     await start(divided, unit="user")
     await divided.chat(QUESTION, user="jane.roe@example.com")
     await report(divided)
-    written = await asyncio.to_thread(lambda: [file.read_bytes() for file in state.glob("experiments*")])
+    written = await asyncio.to_thread(lambda: [file.read_bytes() for file in state.glob("ledger*")])
     assert written
     assert b"jane" not in b"".join(written)
 
@@ -163,7 +163,7 @@ async def test_shadow_compares_with_the_raw_answer_and_keeps_numbers(
         await lethe.make_set(policy={"on_match": ["refuse"]})
         await lethe.forget()
         await start(lethe, arms={"guarded": 1}, shadow={"share": 1})
-        engine.answers(Say(f"It was {ANSWER}"))
+        engine.answers(Say(f"It was {ANSWER}, said the quokka"))
         reply = await lethe.ask(path, QUESTION, stream=stream)
         assert reply.status == 200
         assert ANSWER.encode() not in reply.raw  # what the client got is as ever
@@ -174,8 +174,8 @@ async def test_shadow_compares_with_the_raw_answer_and_keeps_numbers(
         asked = engine.seen[-1].body
         assert not asked.get("stream")
         assert await lethe.metric("lethe_shadow_total", outcome="compared") == 1
-        written = await asyncio.to_thread(lambda: b"".join(file.read_bytes() for file in state.glob("experiments*")))
-        assert ANSWER.encode() not in written
+        written = await asyncio.to_thread(lambda: b"".join(file.read_bytes() for file in state.glob("ledger*")))
+        assert b"quokka" not in written
 
 
 async def test_shadow_of_an_unguarded_answer_is_the_same(divided: Lethe) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.experiments.sequential import ALPHA, Interval, Tally, difference, interval
+from indexes.ledger.records import Tally
+from proxy.experiments.sequential import ALPHA, Interval, difference, interval
 
 
 def test_nothing_seen_says_nothing() -> None:
