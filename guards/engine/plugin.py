@@ -1,5 +1,6 @@
 """The entry point that vLLM loads in each of its processes (group `vllm.general_plugins`)."""
 
+from guards.engine import seeds
 from guards.engine.launch import ARCHITECTURE, MODEL_CLASS
 
 
@@ -9,3 +10,4 @@ def register() -> None:
 
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, MODEL_CLASS)
+    seeds.mend()

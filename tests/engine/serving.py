@@ -55,6 +55,7 @@ class Request:
     arrives: int = 0
     leaves: int | None = None
     adapter: LoRARequest | None = None
+    seed: int | None = None  # sampled at temperature 1 with it; greedy without
     logits: bool = True
     tokens: list[int] = field(default_factory=list)
     rows: torch.Tensor | None = None  # [steps, V]
@@ -62,7 +63,8 @@ class Request:
 
     def params(self) -> SamplingParams:
         return SamplingParams(
-            temperature=0.0,
+            temperature=0.0 if self.seed is None else 1.0,
+            seed=self.seed,
             max_tokens=self.steps,
             ignore_eos=True,
             logprobs=-1 if self.logits else None,

@@ -26,6 +26,7 @@ from guards.engine.launch import Auxiliary, EngineConfig, engine_arguments, engi
 
 START_LIMIT = 600  # seconds; 45 on two idle cores, imports included; tests of others may run beside
 SERVER = ["-m", "vllm.entrypoints.openai.api_server", "--dtype", "float32", "--enforce-eager", "--max-model-len", "512"]
+CHUNK = 16  # tokens a step: prompts are read in chunks
 
 
 def call(url: str, body: dict | None = None) -> dict:
@@ -107,7 +108,8 @@ def test_over_http(tmp_path):
         want = rows.log_softmax(-1).gather(-1, torch.tensor(tokens)[:, None])[:, 0]
         assert (torch.tensor(logprobs) - want).abs().max() < TOLERANCE
 
-    with server(base, engine_arguments(config, runner="v1", max_lora_rank=8)) as url:
+    chunked = ["--max-num-seqs", "8", "--max-num-batched-tokens", str(CHUNK)]
+    with server(base, [*engine_arguments(config, runner="v1", max_lora_rank=8), *chunked]) as url:
         assert_exact(None, {})
         assert_exact(Arming({"forget": -0.75}), {"forget": load(forget)})
         call(f"{url}/v1/load_lora_adapter", {"lora_name": "assistant-1", "lora_path": str(adapter)})
@@ -116,6 +118,10 @@ def test_over_http(tmp_path):
         assert_exact(None, {})
         with pytest.raises(urllib.error.HTTPError, match="400"):
             ask(None, vllm_xargs={"lethe_weights": [1.0]})
+        sampled = {"temperature": 1.0, "seed": 5}  # ends an engine that is not mended, see `seeds`
+        once = ask(None, **sampled, prompt=prompt(4, 4 * CHUNK), cache_salt="once")[0]
+        assert ask(None, **sampled, prompt=prompt(4, 4 * CHUNK), cache_salt="again")[0] == once
+        assert_exact(None, {})
 
 
 def test_two_tensor_parallel_ranks(tmp_path, monkeypatch):
