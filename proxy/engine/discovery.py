@@ -85,10 +85,10 @@ def available_memory() -> int | None:
 
 
 def check_plugin(python: Path) -> None:
-    """Raises EngineNotInstalled where vLLM would not find the composite model."""
+    """Raises EngineNotInstalled where vLLM would not find the composite model, nor be mended on a CPU."""
     if not _succeeds(python, _PLUGIN_PROBE):
         raise EngineNotInstalled(
-            f"{python} has vLLM but not Lethe's plug-in, which auxiliaries need; run `make env`, or "
+            f"{python} has vLLM but not Lethe's plug-in, which auxiliaries and, on CPUs, seeds need; run `make env` or "
             f"`{python} -m pip install --no-deps {_PROJECT}`"
         )
 

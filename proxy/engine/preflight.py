@@ -28,8 +28,9 @@ def check_before_start(options: EngineOptions, state: Path) -> None:
     """Raises the EngineUnavailable that fits when `options` cannot work here; creates the state directory."""
     check_engine_python(options.python)
     check_model(options)
-    if options.auxiliaries:
+    if options.auxiliaries or options.device is Device.CPU:
         check_plugin(options.python)
+    if options.auxiliaries:
         check_auxiliaries(options)
     check_room(options, state)
     check_port(options.host, options.port)

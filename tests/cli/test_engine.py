@@ -3,10 +3,14 @@
 import json
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from proxy.engine.command import Device, EngineOptions
+from proxy.engine.errors import EngineNotInstalled
+from proxy.engine.preflight import check_before_start
 from tests.clients.system import clean_environment, lethe
 from tests.conftest import unused_port
 
@@ -73,4 +77,15 @@ def test_an_environment_without_the_plug_in_is_told_before_anything_starts(setti
     done = lethe("engine", "--auxiliary", "layers:8", env={**settings, "NO_PLUGIN": "1"})
     assert (done.returncode, done.stdout) == (1, "")
     assert "has vLLM but not Lethe's plug-in" in done.stderr
-    assert json.loads(lethe("engine", env={**settings, "NO_PLUGIN": "1"}).stdout.splitlines()[-1])["argv"]
+
+
+def test_on_a_cpu_it_is_asked_for_without_slots_too(
+    tmp_path: Path, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    """There it mends what a seed does to vLLM."""
+    monkeypatch.setenv("NO_PLUGIN", "1")
+    python, model = (Path(settings[f"LETHE_ENGINE__{name}"]) for name in ("PYTHON", "MODEL"))
+    options = EngineOptions(python=python, model=model, served_model_name="base", port=unused_port(), kv_cache_gib=1)
+    with pytest.raises(EngineNotInstalled, match="plug-in"):
+        check_before_start(options, tmp_path / "state")
+    check_before_start(replace(options, device=Device.GPU), tmp_path / "state")
