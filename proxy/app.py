@@ -141,7 +141,9 @@ async def _assembled(
     # What `engine.model` names is what the engine serves, as far as this process knows.
     slots = Slots(config.engine.slots, config.engine.max_lora_rank, config.engine.model)
     offsets = Offsets(slots, upstream)
-    assistants = Assistants(offsets, config.state, upstream, metrics)
+    if following is not None:
+        following.holds = lambda: offsets.holds
+    assistants = Assistants(offsets, catalogue.shared, config.state, upstream, metrics, following)
     await stack.enter_async_context(watched(assistants))
     unit_key = bytes.fromhex(await catalogue.mark("units", secrets.token_hex(32)))
     experiments = Experiments(catalogue.shared, unit_key)

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from indexes.ledger.records import LedgerCorrupt, LedgerError, LedgerOutdated, Member
+from indexes.ledger.rows import holds_of, member_of
 from indexes.ledger.schema import VERSION, migrate
 from indexes.ledger.sql import SqlLedger
 from indexes.ledger.tables import FETCHED, Row, Values
@@ -27,6 +28,7 @@ WORDS = {
     "bytes": "BYTEA",
     "counter": "BIGINT PRIMARY KEY",
     "place": "place BIGSERIAL,",
+    "members": "; ALTER TABLE members ADD COLUMN holds TEXT NOT NULL DEFAULT '[]'",
 }
 """What the schema's words are called here."""
 
@@ -204,20 +206,21 @@ class PostgresLedger(SqlLedger):
         def tell() -> None:
             with self._cursor() as cursor:
                 cursor.execute(
-                    "INSERT INTO members (id, generation, seen) VALUES (%s, %s, clock_timestamp()) ON CONFLICT (id) "
-                    "DO UPDATE SET generation = excluded.generation, seen = excluded.seen",
-                    (member.id, member.generation),
+                    "INSERT INTO members (id, generation, seen, holds) VALUES (%s, %s, clock_timestamp(), %s) "
+                    "ON CONFLICT (id) DO UPDATE SET generation = excluded.generation, seen = excluded.seen, "
+                    "holds = excluded.holds",
+                    (member.id, member.generation, holds_of(member)),
                 )
 
         self._twice(tell)
 
     def living(self, within_s: float) -> list[Member]:
         rows = self._all(
-            "SELECT id, generation, extract(epoch FROM clock_timestamp() - seen)::float FROM members "
+            "SELECT id, generation, extract(epoch FROM clock_timestamp() - seen)::float, holds FROM members "
             "WHERE seen >= clock_timestamp() - make_interval(secs => ?) ORDER BY id",
             (float(within_s),),
         )
-        return [Member(i, generation, max(0.0, seen)) for i, generation, seen in rows]
+        return [member_of(i, generation, seen, holds) for i, generation, seen, holds in rows]
 
     def leave(self, member_id: str) -> None:
         def tell() -> None:

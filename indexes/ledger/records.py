@@ -138,11 +138,15 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process that enforces the ledger: which generation it serves, and how long ago it last said so."""
+    """A process that enforces the ledger: which generation it serves, and how long ago it last said so.
+
+    `holds` names what it still needs of what all share outside the ledger, such as adapters in the engine.
+    """
 
     id: str
     generation: int
     seen_s: float = 0.0
+    holds: frozenset[str] = frozenset()
 
 
 class Ledger(Protocol):

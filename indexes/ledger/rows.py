@@ -1,10 +1,11 @@
-"""An entry as one row of a table."""
+"""An entry, or a process, as one row of a table."""
 
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 from indexes.entries import Entry, Kind, State, Storage
+from indexes.ledger.records import Member
 from indexes.sealed import Sealed
 
 ENTRY_COLUMNS = (
@@ -61,3 +62,13 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         storage=Storage(storage),
         sealed=Sealed.unpacked(sealed) if sealed is not None else None,
     )
+
+
+def holds_of(member: Member) -> str:
+    """What a process holds, as it is stored with its heartbeat."""
+    return json.dumps(sorted(member.holds))
+
+
+def member_of(member_id: str, generation: int, seen_s: float, holds: str) -> Member:
+    """A process of a heartbeat that is `seen_s` old."""
+    return Member(member_id, generation, max(0.0, seen_s), frozenset(map(str, json.loads(holds))))

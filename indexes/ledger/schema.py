@@ -95,7 +95,7 @@ STEPS = (
             kind {text} NOT NULL, name {text} NOT NULL, arm {text} NOT NULL, per {text} NOT NULL,
             metric {text} NOT NULL, n {number} NOT NULL, total {real} NOT NULL,
             PRIMARY KEY (kind, name, arm, per, metric),
-            FOREIGN KEY (kind, name) REFERENCES documents(kind, name) ON DELETE CASCADE)
+            FOREIGN KEY (kind, name) REFERENCES documents(kind, name) ON DELETE CASCADE){members}
         """
     ),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, LedgerOutdated, Member
+from indexes.ledger.rows import holds_of, member_of
 from indexes.ledger.schema import VERSION, migrate
 from indexes.ledger.sql import SqlLedger
 from indexes.ledger.tables import FETCHED, Row, Values
@@ -25,6 +26,7 @@ WORDS = {
     "bytes": "BLOB",
     "counter": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "place": "",
+    "members": "",  # in a file of their own
 }
 """What the schema's words are called here."""
 
@@ -196,23 +198,25 @@ class _Members:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute("CREATE TABLE IF NOT EXISTS members (id TEXT PRIMARY KEY, generation INTEGER, seen REAL)")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS living (id TEXT PRIMARY KEY, generation INTEGER, seen REAL, holds TEXT)"
+        )
 
     def beat(self, member: Member) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO members (id, generation, seen) VALUES (?, ?, ?)",
-            (member.id, member.generation, time.time()),
+            "INSERT OR REPLACE INTO living (id, generation, seen, holds) VALUES (?, ?, ?, ?)",
+            (member.id, member.generation, time.time(), holds_of(member)),
         )
 
     def living(self, within_s: float) -> list[Member]:
         now = time.time()
         rows = self._db.execute(
-            "SELECT id, generation, seen FROM members WHERE seen >= ? ORDER BY id", (now - within_s,)
+            "SELECT id, generation, seen, holds FROM living WHERE seen >= ? ORDER BY id", (now - within_s,)
         )
-        return [Member(i, generation, max(0.0, now - seen)) for i, generation, seen in rows]
+        return [member_of(i, generation, now - seen, holds) for i, generation, seen, holds in rows]
 
     def leave(self, member_id: str) -> None:
-        self._db.execute("DELETE FROM members WHERE id = ?", (member_id,))
+        self._db.execute("DELETE FROM living WHERE id = ?", (member_id,))
 
     def close(self) -> None:
         self._db.close()

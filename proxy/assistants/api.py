@@ -31,23 +31,24 @@ async def list_assistants(request: web.Request) -> web.Response:
 
 async def load_assistant(request: web.Request) -> web.Response:
     """Loads a version of an assistant and uses it from now on. Answers when it was proven; no stream is disturbed."""
-    server, _ = admin_of(request)
+    server, caller = admin_of(request)
     body = await body_of(request, AssistantBody)
-    return json_reply(_shown(server, await server.assistants.load(Path(body.folder))), status=201)
+    return json_reply(_shown(server, await server.assistants.load(Path(body.folder), caller.key_id)), status=201)
 
 
 async def activate_assistant(request: web.Request) -> web.Response:
     """Uses another version that was loaded before, by default the one before this."""
-    server, _ = admin_of(request)
+    server, caller = admin_of(request)
     body = await body_of(request, ActivateBody)
-    return json_reply(_shown(server, await server.assistants.activate(request.match_info["assistant"], body.version)))
+    name = request.match_info["assistant"]
+    return json_reply(_shown(server, await server.assistants.activate(name, body.version, caller.key_id)))
 
 
 async def unload_assistant(request: web.Request) -> web.Response:
     """Takes an assistant out of the engine and forgets its versions; its folders stay."""
-    server, _ = admin_of(request)
+    server, caller = admin_of(request)
     name = request.match_info["assistant"]
-    await server.assistants.unload(name)
+    await server.assistants.unload(name, caller.key_id)
     return json_reply({"unloaded": name, "used_by": _used_by(server, name)})
 
 

@@ -1,12 +1,14 @@
-"""The life of assistants: kept in the registry, loaded into the engine, proven, swapped, taken out.
+"""The life of assistants: kept in the ledger, loaded into the engine, proven, swapped, taken out.
 
     registered ── engine begins a life ──► loaded ── canary ──► lent ── another version ──► drained ──► unloaded
 
 Rules
 1. After each start of the engine all that is registered is loaded and proven again, before the server is ready.
-2. What was answered to a caller is durable: the registry is written before the swap is seen.
+2. What was answered to a caller is durable: the ledger is written before the swap is seen.
 3. One change at a time; reads (`proxy.assistants.offsets`) never wait.
 4. A change that was begun is finished, even if the one who asked for it has gone.
+5. Other processes on the ledger follow: each loads and proves for itself what another has registered, and goes on with
+   what it had until then.
 """
 
 import asyncio
@@ -20,10 +22,12 @@ from typing import Any, TypeVar
 import structlog
 
 from guards.engine.card import Card
+from indexes.ledger.records import LedgerError
 from proxy.assistants.canary import Canary, CanaryDead
-from proxy.assistants.loading import Loading
+from proxy.assistants.loading import Loading, Peers
 from proxy.assistants.offsets import Offsets, Ready
-from proxy.assistants.registry import Registered, Registry, RegistryDamaged, Version
+from proxy.assistants.registry import KIND, Registered, Version, body_of, read
+from proxy.catalogue.shared import Shared
 from proxy.errors import BadRequest, NotFound, RequestError, UpstreamFailed
 from proxy.metrics import Metrics
 from proxy.upstream import UpstreamClient
@@ -38,13 +42,21 @@ _log = structlog.get_logger("lethe.assistants")
 class Assistants:
     """See the head of this file. Use it inside `watched`."""
 
-    def __init__(self, offsets: Offsets, state: Path, upstream: UpstreamClient, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        offsets: Offsets,
+        shared: Shared,
+        state: Path,
+        upstream: UpstreamClient,
+        metrics: Metrics,
+        peers: Peers | None = None,
+    ) -> None:
         self._offsets = offsets
+        self._shared = shared
         self._folder = (state / "assistants").absolute()  # the engine may have another working directory
-        self._registry = Registry(state)
         self._upstream = upstream
         self._metrics = metrics
-        self._loading = Loading(offsets, upstream)
+        self._loading = Loading(offsets, upstream, peers)
         self._registered: dict[str, Registered] = {}
         self._problems: dict[str, str] = {}
         self._tried = (0, 0.0)
@@ -59,23 +71,23 @@ class Assistants:
 
     # -- changes
 
-    async def load(self, folder: Path) -> dict[str, Any]:
+    async def load(self, folder: Path, actor: str) -> dict[str, Any]:
         """Loads a version and uses it from now on. `folder`: a path, or NAME/VERSION below the state folder's.
 
         Raises BadRequest for one that does not fit, UpstreamFailed when the engine does not take it.
         """
-        return await self._to_the_end(self._load(folder))
+        return await self._to_the_end(self._load(folder, actor))
 
-    async def activate(self, name: str, number: int | None) -> dict[str, Any]:
+    async def activate(self, name: str, number: int | None, actor: str) -> dict[str, Any]:
         """Uses another version that was loaded before; None: the one that was in use before this. Raises as `load`."""
-        return await self._to_the_end(self._activate(name, number))
+        return await self._to_the_end(self._activate(name, number, actor))
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str, actor: str) -> None:
         """Forgets an assistant; its folders stay. Raises NotFound."""
-        await self._to_the_end(self._unload(name))
+        await self._to_the_end(self._unload(name, actor))
 
     async def close(self) -> None:
-        """Gives up changes that were begun and not answered; the registry holds all of one or nothing."""
+        """Gives up changes that were begun and not answered; the ledger holds all of one or nothing."""
         for task in self._begun:
             task.cancel()
         if self._begun:
@@ -88,7 +100,7 @@ class Assistants:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody may not wait for it
         return await asyncio.shield(task)
 
-    async def _load(self, folder: Path) -> dict[str, Any]:
+    async def _load(self, folder: Path, actor: str) -> dict[str, Any]:
         async with self._changing:
             card, version = await self._loading.opened(folder if folder.is_absolute() else self._folder / folder)
             before = self._registered.get(card.name, Registered(card.name))
@@ -99,9 +111,9 @@ class Assistants:
                     "changes; give the new one a number of its own",
                     param="folder",
                 )
-            return await self._use(before, card, version)
+            return await self._use(before, card, version, actor, "load")
 
-    async def _activate(self, name: str, number: int | None) -> dict[str, Any]:
+    async def _activate(self, name: str, number: int | None, actor: str) -> dict[str, Any]:
         async with self._changing:
             one = self._known(name)
             wanted = one.former if number is None else number
@@ -109,26 +121,29 @@ class Assistants:
                 have = ", ".join(map(str, sorted(one.versions)))
                 raise NotFound(f"there is no such version of '{name}'; loaded before: {have}", param="version")
             card, version = await self._loading.opened(one.versions[wanted].folder, one.versions[wanted].digest)
-            return await self._use(one, card, version)
+            return await self._use(one, card, version, actor, "activate")
 
-    async def _unload(self, name: str) -> None:
+    async def _unload(self, name: str, actor: str) -> None:
         async with self._changing:
             self._known(name)
-            await self._take_over(
-                await asyncio.to_thread(
-                    self._registry.update, lambda there: {key: one for key, one in there.items() if key != name}
-                )
-            )
+
+            def without(there: dict[str, str]) -> dict[str, str]:
+                return {key: body for key, body in there.items() if key != name}
+
+            await self._shared.change(KIND, without, actor=actor, action=f"assistant.unload {name}")
+            await self._follow()
         _log.info("assistant_unloaded", assistant=name)
 
     # -- following the engine
 
-    async def start(self) -> None:
-        """Reads the registry. Raises RegistryDamaged."""
-        self._registered = await asyncio.to_thread(self._registry.read)
+    def start(self) -> None:
+        """Reads what is registered; from here on a change by another process is followed at once."""
+        loop = asyncio.get_running_loop()
+        self._shared.on_change(lambda: loop.call_soon_threadsafe(self._wake.set))
+        self._registered = self._there()
 
     async def watch(self) -> None:
-        """Proves each life of the engine, follows the registry, takes out what has drained. For ever."""
+        """Proves each life of the engine, follows the ledger, takes out what has drained. For ever."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -145,15 +160,16 @@ class Assistants:
         self._wake.set()
 
     async def _follow(self) -> None:
-        """Takes over what another process of this server wrote."""
-        try:
-            if await asyncio.to_thread(self._registry.changed):
-                await self._take_over(await asyncio.to_thread(self._registry.read))
-        except (RegistryDamaged, OSError) as error:  # what is lent stays
-            _log.error("assistants_unreadable", problem=str(error))
+        """Takes over what is registered now, whoever did it."""
+        there = self._there()
+        if there != self._registered:
+            await self._take_over(there)
+
+    def _there(self) -> dict[str, Registered]:
+        return read(self._shared.documents.get(KIND, {}))
 
     async def _take_over(self, there: dict[str, Registered]) -> None:
-        """Brings what is lent to what the registry says now."""
+        """Brings what is lent to what is registered now."""
         before, self._registered = self._registered, there
         for name in before.keys() - there.keys():
             self._problems.pop(name, None)
@@ -212,7 +228,7 @@ class Assistants:
 
     # -- inside
 
-    async def _use(self, before: Registered, card: Card, version: Version) -> dict[str, Any]:
+    async def _use(self, before: Registered, card: Card, version: Version, actor: str, what: str) -> dict[str, Any]:
         if not self._offsets.proven:
             raise UpstreamFailed(self._offsets.problem or "the engine is not ready", retry_after_s=int(RETRY_S))
         self._wake.set()  # whatever comes of it, somebody may have to leave
@@ -221,16 +237,24 @@ class Assistants:
         except CanaryDead as error:
             raise UpstreamFailed(f"the engine does not subtract it: {error}") from error
 
-        def change(there: dict[str, Registered]) -> dict[str, Registered]:
-            return {**there, card.name: there.get(card.name, before).using(version)}
+        def change(there: dict[str, str]) -> dict[str, str]:
+            one = read(there).get(card.name, before)
+            return {**there, card.name: body_of(one.using(version))}
 
-        there = await asyncio.to_thread(self._registry.update, change)
-        self._registered = {**self._registered, card.name: there[card.name]}
-        self._problems.pop(card.name, None)
-        self._lend(card.name, ready)
+        try:
+            await self._shared.change(KIND, change, actor=actor, action=f"assistant.{what} {card.name}@{card.version}")
+        except LedgerError:
+            if ready.adapter is not None:
+                self._offsets.drop(ready.adapter)
+            raise
+        there = self._there()
+        if card.name in there:
+            self._registered = {**self._registered, card.name: there[card.name]}
+            self._problems.pop(card.name, None)
+            self._lend(card.name, ready)
         await self._take_over(there)
         _log.info("assistant_in_use", assistant=card.name, version=card.version, objective=card.objective)
-        return self._row(there[card.name])
+        return self._row(self._known(card.name))
 
     def _lend(self, name: str, ready: Ready | None) -> None:
         self._offsets.swap(name, ready)
@@ -264,8 +288,8 @@ class Assistants:
 
 @asynccontextmanager
 async def watched(assistants: Assistants) -> AsyncIterator[None]:
-    """Follows the engine as long as the block runs. Raises RegistryDamaged."""
-    await assistants.start()
+    """Follows the engine as long as the block runs."""
+    assistants.start()
     task = asyncio.create_task(assistants.watch(), name="assistants")
     try:
         yield

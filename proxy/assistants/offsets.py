@@ -3,12 +3,13 @@
 Rules
 1. What was not proven in this life of the engine is not lent: a ladder then begins one rung up.
 2. A version is swapped in one assignment; a request keeps what it began with.
-3. An adapter that nothing lends any more leaves the engine when the last request that has it has ended (`drained`).
+3. An adapter that nothing lends any more leaves the engine when the last request that has it has ended (`drained`),
+   here and in every other process before the same engine: each tells the others what it `holds`.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -55,6 +56,7 @@ class Offsets:
         self._upstream = upstream
         self._ready: Mapping[str, Ready] = MappingProxyType({})
         self._in_use: Counter[str] = Counter()
+        self._coming: set[str] = set()
         self._leaving: set[str] = set()
         self._life = 0
         self.unproven: str | None = "the engine was not asked yet"
@@ -130,17 +132,32 @@ class Offsets:
         self._replace(kept | ({name: ready} if ready else {}))
 
     def keep(self, adapter: str) -> None:
-        """It is loaded again before it had left."""
+        """It is about to be loaded, perhaps again before it had left."""
         self._leaving.discard(adapter)
+        self._coming.add(adapter)
 
     def drop(self, adapter: str) -> None:
         """It was loaded and is not to be lent."""
+        self._coming.discard(adapter)
         if adapter not in self._adapters():
             self._leaving.add(adapter)
 
-    def drained(self) -> list[str]:
-        """Adapters that no request has and none will get: to be unloaded now, and forgotten here."""
-        gone = sorted(adapter for adapter in self._leaving if not self._in_use[adapter])
+    @property
+    def holds(self) -> frozenset[str]:
+        """Adapters that must stay in the engine because of this process."""
+        return frozenset(self._adapters() | self._coming | {name for name, number in self._in_use.items() if number})
+
+    @property
+    def leaving(self) -> bool:
+        """Whether anything is to be unloaded as soon as nobody has it."""
+        return bool(self._leaving)
+
+    def drained(self, held: Collection[str] = ()) -> list[str]:
+        """Adapters that no request has and none will get: to be unloaded now, and forgotten here.
+
+        `held` are those that other processes hold; they are asked for again later.
+        """
+        gone = sorted(adapter for adapter in self._leaving if not self._in_use[adapter] and adapter not in held)
         self._leaving.difference_update(gone)
         for adapter in gone:
             del self._in_use[adapter]
@@ -154,6 +171,7 @@ class Offsets:
     def _replace(self, ready: Mapping[str, Ready]) -> None:
         before = self._adapters()
         self._ready = MappingProxyType(dict(ready))
+        self._coming -= self._adapters()
         self._leaving |= before - self._adapters()
 
     def _adapters(self) -> set[str]:

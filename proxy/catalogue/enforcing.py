@@ -45,7 +45,7 @@ class Enforcing:
         self._writer = ThreadPoolExecutor(1, "ledger")
         self.keys = KeyRing((), anonymous=anonymous)
         self.documents: Documents = {}
-        self.on_documents: list[Callable[[], None]] = []
+        self.on_documents: list[Callable[[], object]] = []
         """Called in the writer's thread when documents have changed."""
         self.lease = Lease()
         self._broken: str | None = None

@@ -21,7 +21,7 @@ class Shared:
         """All that is in force; another object whenever something has changed."""
         return self._enforcing.documents
 
-    def on_change(self, call: Callable[[], None]) -> None:
+    def on_change(self, call: Callable[[], object]) -> None:
         """Calls something, in the ledger's thread, whenever documents have changed, whoever did it."""
         self._enforcing.on_documents.append(call)
 

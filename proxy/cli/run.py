@@ -19,7 +19,6 @@ from indexes.embedder import EmbedderError
 from indexes.ledger.records import LedgerError
 from proxy import logs
 from proxy.app import PortInUse, running
-from proxy.assistants.registry import RegistryDamaged
 from proxy.cli.output import CONFIG_WRONG, INTERRUPTED, fail, json_option, print_json, say
 from proxy.cli.up import embedded_engine, engine_options, keep_key, load_sample, ready, show_ready
 from proxy.config import Config, ConfigError, load
@@ -336,7 +335,7 @@ def _run(work: Coroutine[Any, Any, None], config: Config) -> None:
         sys.exit(INTERRUPTED)
     except ConfigError as error:
         fail(str(error), CONFIG_WRONG)
-    except (LedgerError, EmbedderError, CacheError, PortInUse, RegistryDamaged, EngineUnavailable) as error:
+    except (LedgerError, EmbedderError, CacheError, PortInUse, EngineUnavailable) as error:
         fail(str(error))
     except RequestError as error:
         fail(error.message)

@@ -64,6 +64,8 @@ class Following:
         self._told_at = float("-inf")
         self._told = -1
         self._lost = False
+        self.holds: Callable[[], frozenset[str]] = frozenset
+        """What this process needs of the engine that the others share with it; told with each heartbeat."""
         enforcing.lease = Lease(lease_s)
 
     async def join(self) -> None:
@@ -104,6 +106,14 @@ class Following:
         """The processes that may be serving. Raises LedgerError."""
         return await self._enforcing.ask(lambda ledger: ledger.living(self._lease_s))
 
+    async def held(self) -> frozenset[str]:
+        """What the others need of the engine. Raises LedgerError."""
+        return frozenset().union(*(member.holds for member in await self.members() if member.id != self.id))
+
+    async def tell(self) -> None:
+        """Tells the others at once what this process holds. Raises LedgerError."""
+        await self._tell(max(self._told, 0))
+
     async def reach(self, generation: int, timeout_s: float) -> Reach:
         """Waits until every process that may be serving enforces a generation, or for so long. Raises LedgerError."""
         deadline = time.monotonic() + timeout_s
@@ -132,5 +142,6 @@ class Following:
             await self._tell(generation)
 
     async def _tell(self, generation: int) -> None:
-        await self._enforcing.ask(lambda ledger: ledger.beat(Member(self.id, generation)))
+        member = Member(self.id, generation, holds=self.holds())
+        await self._enforcing.ask(lambda ledger: ledger.beat(member))
         self._told, self._told_at = generation, time.monotonic()

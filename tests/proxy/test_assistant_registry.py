@@ -1,7 +1,6 @@
-"""The registry outlives crashes and tells of other writers; a folder that is not what was loaded is not used."""
+"""What is registered is read as it was written; a folder that is not what was loaded is not used."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from guards.engine.launch import Auxiliary
 from proxy.assistants.files import NotUsable, Slots, opened
-from proxy.assistants.registry import FILE, Registered, Registry, RegistryDamaged, Version
+from proxy.assistants.registry import Registered, Version, body_of, read
 from tests.fakes.assistants import CARD, write_assistant, write_base
 
 ONE = Version(1, Path("/assistants/uld/1"), "a" * 64)
@@ -17,15 +16,13 @@ TWO = Version(2, Path("/assistants/uld/2"), "b" * 64)
 SLOTS = Slots((Auxiliary("a0", "layers", layers=8), Auxiliary("a1", "layers", layers=8)), 32)
 
 
-# -- the file
+# -- what is registered
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
-    assert Registry(tmp_path).read() == {}
+def test_what_was_written_is_read() -> None:
+    assert read({}) == {}
     both = {"uld": Registered("uld").using(ONE).using(TWO), "pair": Registered("pair").using(ONE)}
-    assert Registry(tmp_path).update(lambda _: both) == both
-    assert Registry(tmp_path).read() == both
-    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "assistants.lock"]
+    assert read({name: body_of(one) for name, one in both.items()}) == both
 
 
 def test_the_version_before_is_remembered() -> None:
@@ -35,46 +32,6 @@ def test_the_version_before_is_remembered() -> None:
     assert (two.active, two.former, sorted(two.versions)) == (2, 1, [1, 2])
     assert two.using(TWO) == two
     assert (two.using(ONE).active, two.using(ONE).former) == (1, 2)
-
-
-def test_other_writers_are_noticed(tmp_path: Path) -> None:
-    ours, theirs = Registry(tmp_path), Registry(tmp_path)
-    assert not ours.changed()
-    theirs.update(lambda _: {"uld": Registered("uld").using(ONE)})
-    assert ours.changed()
-    ours.read()
-    assert not ours.changed()
-    ours.update(lambda _: {})
-    assert not ours.changed()
-    assert theirs.changed()
-
-
-def test_no_change_is_lost_among_several_writers(tmp_path: Path) -> None:
-    def write(number: int) -> None:
-        for place in range(10):
-            one = Registered(f"n{number}-{place}").using(ONE)
-            Registry(tmp_path).update(lambda there, one=one: {**there, one.name: one})
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(write, range(4)))
-    assert len(Registry(tmp_path).read()) == 40
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        '{"format": 2, "assistants": {}}',
-        '{"format": 1}',
-        '{"format": 1, "assistants": {"uld": {}}}',
-        '{"format": 1, "assistants": {"uld": {"active": 3, "former": null, "versions": []}}}',
-    ],
-)
-def test_a_damaged_file_is_named_with_the_cure(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
-    with pytest.raises(RegistryDamaged, match=FILE):
-        Registry(tmp_path).read()
 
 
 # -- folders

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import pytest_asyncio
 import structlog
@@ -18,6 +19,7 @@ import uvloop
 
 from tests.fakes.assistants import write_assistant
 from tests.fakes.vllm import FakeVllm
+from tests.postgresql import PostgresServer
 from tests.wire.assistants import LADDER, SLOTS, load
 from tests.wire.harness import Lethe, started
 
@@ -122,6 +124,19 @@ async def armed(lethe: Lethe) -> Lethe:
     """The same with one fact to forget."""
     await lethe.forget()
     return lethe
+
+
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> str:
+    return postgres.fresh("replicas")
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("SET client_min_messages = error")
+        db.execute("DROP SCHEMA IF EXISTS lethe CASCADE")
+    return database
 
 
 @pytest.fixture

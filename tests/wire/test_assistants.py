@@ -205,37 +205,3 @@ async def test_a_process_that_comes_second_takes_what_is_loaded(engine: FakeVllm
         engine.composite.unlisted = 2
         with pytest.raises(EngineError, match="already been loaded"):
             await upstream.load_adapter("lethe:uld@1:0", "/adapters/uld")
-
-
-async def test_what_another_process_of_the_server_loads_is_taken_over(loaded: Lethe, tmp_path: Path) -> None:
-    """Two servers on one state folder stand for two processes of one server."""
-    config = loaded.server.config
-    settings = {**SLOTS, "ledger": {"path": tmp_path / "other.sqlite3"}}
-    async with started(loaded.engine, config.state, settings) as other:
-        await until_ready(other)
-        await load(other, write_assistant(tmp_path, "uld", 2, weights=b"better"))
-
-        async def armed_anew() -> bool:
-            await loaded.chat(QUESTION)
-            return "uld@2" in sent(loaded)["model"]
-
-        await until(armed_anew)
-        assert (await listing(loaded))["data"][0]["version"] == 2
-        await load(other, write_assistant(tmp_path, "more", 1))
-        await load(loaded, write_assistant(tmp_path, "most", 1))  # neither loses what the other wrote
-        for lethe in (loaded, other):
-
-            async def knows_all(lethe: Lethe = lethe) -> bool:
-                rows = (await listing(lethe))["data"]
-                return [(row["name"], row["loaded"]) for row in rows] == [
-                    (name, True) for name in ("more", "most", "uld")
-                ]
-
-            await until(knows_all)
-        assert (await other.admin("DELETE", "/assistants/uld")).status == 200
-
-        async def unarmed() -> bool:
-            await loaded.chat(QUESTION)
-            return "vllm_xargs" not in sent(loaded)
-
-        await until(unarmed)

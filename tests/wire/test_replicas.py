@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import psycopg
 import pytest
 
 from tests.fakes.vllm import FakeVllm
@@ -19,19 +18,6 @@ from tests.wire.harness import QUESTION, Lethe, started
 LONG_S = 25  # for what must happen, however slow the machine is
 PATIENT = {"lease_s": 60, "poll_s": 20}  # for tests in which nobody may be taken for gone, or only asks
 OTHER = "Which ship sank first?"
-
-
-@pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> str:
-    return postgres.fresh("replicas")
-
-
-@pytest.fixture
-def url(database: str) -> str:
-    with psycopg.connect(database, autocommit=True) as db:
-        db.execute("SET client_min_messages = error")
-        db.execute("DROP SCHEMA IF EXISTS lethe CASCADE")
-    return database
 
 
 @asynccontextmanager

@@ -411,7 +411,8 @@ def test_members_are_seen_as_long_as_they_tell_of_themselves(reopen: Opener) -> 
     assert ledger.living(60) == []
     ledger.beat(Member("b", 3))
     ledger.beat(Member("a", 1))
-    ledger.beat(Member("a", 2))
+    ledger.beat(Member("a", 2, holds=frozenset({"lethe:uld@1", "x"})))
+    assert [m.holds for m in ledger.living(60)] == [{"lethe:uld@1", "x"}, set()]
     assert [(m.id, m.generation) for m in ledger.living(60)] == [("a", 2), ("b", 3)]
     assert all(0 <= member.seen_s < 60 for member in ledger.living(60))
     assert ledger.living(0) == []
