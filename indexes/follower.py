@@ -3,19 +3,28 @@
 What is applied in one go becomes visible in one go, as the generation that the ledger had when it was read. A
 generation is never left out, and never shown in part: what fails half-way is applied again, as a whole, by the next
 call.
+
+An index that nobody reads yet is read from the ledger page by page (`build`), while others write: what they touched
+meanwhile is applied once more by `catch_up`. So nobody waits for it however long it takes, and vectors that had to be
+made are kept page by page: killed in between, the next build goes on from there.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from random import Random
 
 import numpy as np
 
 from indexes.embedder import Embedder
-from indexes.entries import Entry
+from indexes.entries import Entry, ForgetSet
 from indexes.generation import ForgetIndex, cues
 from indexes.ledger.records import Ledger, LedgerError, set_owner
 from indexes.vectors import Vectors
 
 PAGE = 1000  # entries, or lines of the change log, that are read at a time
+BUILT = 200  # entries that a build reads, embeds and keeps at a time: what a kill costs
+
+Progress = Callable[[int, int, int], None]
+"""Told how many entries were read, of how many, and how many of these had to be embedded."""
 
 
 class IndexFollower:
@@ -26,6 +35,32 @@ class IndexFollower:
         self._index = index
         self._embedder = embedder
         self._made: list[tuple[str, Vectors]] = []  # vectors that the ledger lacks
+        self._built = 0  # the generation of which nothing is missing in an index that was not published yet
+
+    def build(self, progress: Progress = lambda *_: None, shuffled: Random | None = None) -> None:
+        """Fills an empty index from the ledger; nothing is published before `catch_up`. Not inside a snapshot.
+
+        Several processes that build share the embedding when each takes the pages in an order of its own (`shuffled`).
+        Raises LedgerError, or whatever the embedder raises; then another build must begin with another index.
+        """
+        self._refuse_lost()
+        begun = as_of = self._ledger.generation()
+        for forget_set in self._ledger.sets():
+            self._put_set(forget_set, as_of)
+        self._keep(as_of)
+        ends = self._ledger.page_ends(BUILT)
+        pages = list(zip(["", *ends], [*ends, None], strict=True))
+        if shuffled is not None:
+            shuffled.shuffle(pages)
+        total, read, embedded = self._ledger.entry_count(), 0, 0
+        for after, until in pages:
+            as_of = self._ledger.generation()
+            page = self._ledger.entries_between(after, until)
+            self._put_entries(page, as_of)
+            read, embedded = read + len(page), embedded + len(self._made)
+            self._keep(as_of)
+            progress(read, max(read, total), embedded)
+        self._built = begun
 
     def catch_up(self) -> None:
         """Publishes the ledger's newest generation, if the index is behind. Embeds only what has no vectors there.
@@ -33,7 +68,7 @@ class IndexFollower:
         Raises LedgerError, or whatever the embedder raises; then the generation in force is what it was.
         """
         with self._ledger.snapshot():
-            head, served = self._ledger.generation(), self._index.current.number
+            head, served = self._ledger.generation(), self._index.current.number or self._built
             if head < served:
                 raise LedgerError(
                     f"the ledger is at generation {head}, but {served} was served: was it restored from a backup? "
@@ -41,11 +76,25 @@ class IndexFollower:
                 )
             if head > served:
                 self._apply(served, head)
-        if head > served:
+        if head > self._index.current.number:
             self._index.publish(head)
+        self._keep(head)
+
+    def _keep(self, as_of: int) -> None:
         if self._made:
-            self._ledger.keep_vectors(self._made, self._embedder.name)
-            self._made = []
+            made, self._made = self._made, []
+            self._ledger.keep_vectors(made, self._embedder.name, as_of)
+
+    def _refuse_lost(self) -> None:
+        """Raises LedgerError where sealed entries have no vectors of the embedder: before hours of embedding."""
+        if lost := self._ledger.sealed_without(self._embedder.name):
+            raise self._lost(lost)
+
+    def _lost(self, number: int) -> LedgerError:
+        return LedgerError(
+            f"{number} sealed entries have no vectors of the embedder '{self._embedder.name}', and no text to make "
+            "them of: use the embedder that they were sealed with, or import them again"
+        )
 
     def _apply(self, served: int, head: int) -> None:
         if served == 0:
@@ -55,14 +104,19 @@ class IndexFollower:
             pages = self._entries_of(ids, head)
         for forget_set in self._ledger.sets():
             if forget_set.id in touched:
-                retain = list(forget_set.retain)
-                owner = set_owner(forget_set.id)
-                self._index.put_set(forget_set, self._vectors({owner: retain})[owner], head)
+                self._put_set(forget_set, head)
         for page in pages:
-            vectors = self._vectors({entry.id: cues(entry) for entry in page if entry.sealed is None})
-            vectors |= self._sealed_vectors({entry.id: entry.sealed.rows for entry in page if entry.sealed is not None})
-            for entry in page:
-                self._index.put_entry(entry, vectors[entry.id], head)
+            self._put_entries(page, head)
+
+    def _put_set(self, forget_set: ForgetSet, generation: int) -> None:
+        owner = set_owner(forget_set.id)
+        self._index.put_set(forget_set, self._vectors({owner: list(forget_set.retain)})[owner], generation)
+
+    def _put_entries(self, page: Sequence[Entry], generation: int) -> None:
+        vectors = self._vectors({entry.id: cues(entry) for entry in page if entry.sealed is None})
+        vectors |= self._sealed_vectors({entry.id: entry.sealed.rows for entry in page if entry.sealed is not None})
+        for entry in page:
+            self._index.put_entry(entry, vectors[entry.id], generation)
 
     def _changed_after(self, served: int, head: int) -> tuple[set[str], list[str]]:
         """Sets and entries that were touched. Sets that were removed, be it to be made anew, are dropped at once."""
@@ -110,12 +164,8 @@ class IndexFollower:
     def _sealed_vectors(self, rows: dict[str, int]) -> dict[str, Vectors]:
         """Vectors of sealed entries. Raises LedgerError: there is no text to make them of anew."""
         stored = self._ledger.vectors_of(rows, self._embedder.name)
-        lost = sum(len(stored.get(owner, ())) != count for owner, count in rows.items())
-        if lost:
-            raise LedgerError(
-                f"{lost} sealed entries have no vectors of the embedder '{self._embedder.name}', and no text to make "
-                "them of: use the embedder that they were sealed with, or import them again"
-            )
+        if lost := sum(len(stored.get(owner, ())) != count for owner, count in rows.items()):
+            raise self._lost(lost)
         return {owner: stored[owner] if count else self._none() for owner, count in rows.items()}
 
     def _embed(self, texts: Iterable[str]) -> Vectors:

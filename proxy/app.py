@@ -32,6 +32,7 @@ from proxy.errors import RequestError
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
 from proxy.metrics import Metrics
+from proxy.reading import Reading
 from proxy.remote_embedder import RemoteEmbedder
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
@@ -120,7 +121,7 @@ async def _assembled(
         raise
     catalogue = Catalogue(
         ledger,
-        embedder,
+        Reading(embedder),
         config.default_policy,
         metrics,
         anonymous=config.listen.host in LOOPBACK,
@@ -134,7 +135,7 @@ async def _assembled(
     following = await _following(stack, config, catalogue, worker)
     if admin_secret is not None:
         await catalogue.stored_keys.make_admin(admin_secret)
-    meter = SignalMeter(embedder, config.embedder, metrics)
+    meter = SignalMeter(config.embedder, metrics)
     stack.callback(meter.close)
     upstream = UpstreamClient(config.upstream, metrics)
     stack.push_async_callback(upstream.close)

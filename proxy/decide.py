@@ -10,12 +10,12 @@ from guards.chain import GuardFault
 from guards.model import Allow, Finding, Plan, Signals
 from guards.policy import OnFault
 from guards.turns import ONE_TURN, Turns
-from indexes.generation import Generation
 from proxy.assistants.offsets import Offsets
 from proxy.catalogue.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
 from proxy.metrics import Metrics
-from proxy.signals import Scans, SignalMeter
+from proxy.reading import Scans, Served
+from proxy.signals import SignalMeter
 
 PLAIN_ARM = ""  # no arm of that name: the policies as they are, without changes of an arm
 
@@ -41,31 +41,31 @@ class Decider:
         self._metrics = metrics
 
     @property
-    def current(self) -> Generation:
+    def current(self) -> Served:
         """The generation in force."""
         return self._catalogue.current
 
-    async def signals(self, subject: Subject, generation: Generation) -> Signals:
+    async def signals(self, subject: Subject, generation: Served) -> Signals:
         """What in the texts is near an entry, and what could be subtracted.
 
         Nothing is embedded while there is nothing to compare with.
         """
         if not generation.entry_count:
             return Signals()
-        if subject.scans is None:
-            subject.scans = await self._meter.scan(subject.texts)
+        if subject.scans is None or subject.scans.reading is not generation.reading:
+            subject.scans = await self._meter.scan(subject.texts, generation.reading)
         threshold = self._threshold(generation)
         measured, subject.scans = await self._meter.measure(subject.texts, subject.scans, generation, threshold)
         return replace(measured, assistants=self._offsets.facts, turns=subject.turns)
 
-    def _threshold(self, generation: Generation) -> float:
+    def _threshold(self, generation: Served) -> float:
         """The lowest score that any arm, set or entry acts on."""
         policies = self._catalogue.policies
         chains = (policies.chain(generation, arm) for arm in (PLAIN_ARM, *policies.arms))
         thresholds = [link.guard.policy.threshold for chain in chains for link in chain.links]
         return min(generation.lowest_threshold, *thresholds)
 
-    async def decide(self, subject: Subject, generation: Generation, arm: str) -> Plan:
+    async def decide(self, subject: Subject, generation: Served, arm: str) -> Plan:
         """The plan for a request under the policy of an arm. Raises GuardUnavailable when a guard fails closed."""
         if self._catalogue.broken:
             raise GuardUnavailable(self._catalogue.broken)

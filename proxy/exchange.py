@@ -9,11 +9,11 @@ import orjson
 import structlog
 
 from guards.model import Finding, Plan
-from indexes.generation import Generation
 from proxy.decide import Subject
 from proxy.dialects.base import Call, Dialect
 from proxy.keys import Caller
 from proxy.metrics import Metrics
+from proxy.reading import Served
 
 _log = structlog.get_logger("lethe.request")
 
@@ -31,7 +31,7 @@ class Exchange:
     arm: str
     model: str
     """The engine's name of the model."""
-    generation: Generation
+    generation: Served
     subject: Subject
     arm_chosen: bool = False
     """The client named the arm; else the running experiment gave it, or nobody did."""

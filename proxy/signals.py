@@ -1,4 +1,7 @@
-"""Measures signals off the event loop: embeds the texts of a request once and compares them with a generation."""
+"""Measures signals off the event loop: embeds the texts of a request once and compares them with a generation.
+
+Texts are read by the embedder of the generation that they are compared with (`proxy.reading`).
+"""
 
 import asyncio
 import hashlib
@@ -7,19 +10,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar, TypeVarTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from guards.model import Signals
-from indexes.embedder import Embedder
-from indexes.generation import Generation
-from indexes.reading import Reader
 from indexes.scan import Scan
+from indexes.vectors import Vectors
 from proxy.config import EmbedderSettings
 from proxy.errors import GuardUnavailable
 from proxy.metrics import Metrics
+from proxy.reading import Reading, Scans, Served
 
-Scans = tuple[Scan, ...]
 Measured = tuple[Signals, Scans]
 
 Arguments = TypeVarTuple("Arguments")
@@ -29,32 +31,42 @@ Result = TypeVar("Result")
 class SignalMeter:
     """Owns the threads that embed and search. `measure` answers within the deadline or raises GuardUnavailable."""
 
-    def __init__(self, embedder: Embedder, settings: EmbedderSettings, metrics: Metrics) -> None:
-        self._embedder = embedder
-        self._reader = Reader(embedder)
+    def __init__(self, settings: EmbedderSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(settings.workers, "signals")
         self._waiting = 0
-        self._seen = _ScanCache(settings.cache_mib * 1024**2)
+        self._seen: WeakKeyDictionary[Reading, _ScanCache] = WeakKeyDictionary()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def scan(self, texts: Sequence[str]) -> Scans:
-        """Windows, vectors and words of each text. Raises GuardUnavailable."""
-        return await self._run(self._scan, tuple(texts))
+    @property
+    def busy(self) -> bool:
+        """True while somebody waits for an answer."""
+        return self._waiting > 0
 
-    async def measure(self, texts: Sequence[str], scans: Scans, generation: Generation, threshold: float) -> Measured:
+    async def scan(self, texts: Sequence[str], reading: Reading) -> Scans:
+        """Windows, vectors and words of each text. Raises GuardUnavailable."""
+        return await self._run(self._scan, tuple(texts), reading, self._cache(reading))
+
+    async def measure(self, texts: Sequence[str], scans: Scans, generation: Served, threshold: float) -> Measured:
         """Everything in the texts that is near an entry of a generation, and the scans with what that took.
 
         Scores of `threshold` and more are complete. Raises GuardUnavailable.
         """
-        return await self._run(self._compare, tuple(texts), scans, generation, threshold)
+        if scans.reading is not generation.reading:
+            raise ValueError("these texts were read for another index")  # their vectors mean nothing to this one
+        seen = self._cache(scans.reading)
+        return await self._run(self._compare, tuple(texts), scans, generation, threshold, seen)
 
-    async def similarity(self, one: str, other: str) -> float:
+    async def embed(self, texts: Sequence[str], reading: Reading) -> Vectors:
+        """The embeddings of some texts, as they stand. Raises GuardUnavailable."""
+        return await self._run(reading.embedder.embed, list(texts))
+
+    async def similarity(self, one: str, other: str, reading: Reading) -> float:
         """Cosine similarity of two texts, 0 where they are opposed. Raises GuardUnavailable."""
-        first, second = await self._run(self._embedder.embed, [one, other])
+        first, second = await self.embed([one, other], reading)
         return float(np.clip(first @ second, 0.0, 1.0))
 
     async def _run(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
@@ -75,20 +87,26 @@ class SignalMeter:
         finally:
             self._waiting -= 1
 
-    def _scan(self, texts: tuple[str, ...]) -> Scans:
-        found = {text: self._seen.get(text) for text in texts}
-        new = [text for text, scan in found.items() if scan is None]
-        for text, made in zip(new, self._reader.read(new) if new else (), strict=True):
-            self._seen.put(text, made)
-            found[text] = made
-        return tuple(scan for text in texts if (scan := found[text]) is not None)
+    def _cache(self, reading: Reading) -> "_ScanCache":
+        return self._seen.setdefault(reading, _ScanCache(self._settings.cache_mib * 1024**2))
 
-    def _compare(self, texts: tuple[str, ...], scans: Scans, generation: Generation, threshold: float) -> Measured:
-        sharp = tuple(self._reader.sharpened(scans, generation, threshold))
-        for text, scan, before in zip(texts, sharp, scans, strict=True):
+    def _scan(self, texts: tuple[str, ...], reading: Reading, seen: "_ScanCache") -> Scans:
+        found = {text: seen.get(text) for text in texts}
+        new = [text for text, scan in found.items() if scan is None]
+        for text, made in zip(new, reading.reader.read(new) if new else (), strict=True):
+            seen.put(text, made)
+            found[text] = made
+        return Scans(reading, tuple(scan for text in texts if (scan := found[text]) is not None))
+
+    def _compare(
+        self, texts: tuple[str, ...], scans: Scans, generation: Served, threshold: float, seen: "_ScanCache"
+    ) -> Measured:
+        sharp = tuple(scans.reading.reader.sharpened(scans.texts, generation, threshold))
+        for text, scan, before in zip(texts, sharp, scans.texts, strict=True):
             if scan is not before:
-                self._seen.put(text, scan)
-        return Signals(tuple(m for source, scan in enumerate(sharp) for m in generation.matches(source, scan))), sharp
+                seen.put(text, scan)
+        found = Signals(tuple(m for source, scan in enumerate(sharp) for m in generation.matches(source, scan)))
+        return found, Scans(scans.reading, sharp)
 
 
 class _ScanCache:

@@ -98,6 +98,9 @@ class PostgresLedger(SqlLedger):
             cursor.execute(_own(sql), values)
             return cursor.fetchall() if cursor.description else []
 
+    def beside(self) -> "PostgresLedger":
+        return PostgresLedger(self._url)
+
     def close(self) -> None:
         if self._db is not None:
             with suppress(psycopg.Error):

@@ -10,9 +10,10 @@ LedgerError          the storage refuses: no space, no permission, no connection
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 from indexes.entries import Entry, ForgetSet
@@ -43,6 +44,12 @@ class Conflict(LedgerError):
     """The thing exists already, or an idempotency key was used for another request."""
 
 
+NOTHING: Mapping[str, Vectors] = MappingProxyType({})
+
+CHOICES, CHOICE = "embedder", "chosen"
+"""The kind and the name of the document that says which embedder all processes are to use, as `embedder` in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewEntry:
     """An entry to be stored, with the vectors of its cues, [cues, dimensions].
@@ -53,6 +60,8 @@ class NewEntry:
     entry: Entry
     vectors: Vectors
     digest: str = ""
+    also: Mapping[str, Vectors] = field(default_factory=dict)
+    """What further embedders made of it, by their names, while the embedder is being changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +175,18 @@ class Ledger(Protocol):
 
     def sets(self) -> list[ForgetSet]: ...
     def put_set(
-        self, forget_set: ForgetSet, vectors: Vectors | None, model: str, *, actor: str, create: bool
-    ) -> int: ...
+        self,
+        forget_set: ForgetSet,
+        vectors: Vectors | None,
+        model: str,
+        *,
+        actor: str,
+        create: bool,
+        also: Mapping[str, Vectors] = NOTHING,
+    ) -> int:
+        """Creates or changes a set. `vectors` are those of its retain examples by `model`, `also` by further ones."""
+        ...
+
     def drop_set(self, set_id: str, *, actor: str) -> int: ...
     def add_entries(
         self,
@@ -195,6 +214,15 @@ class Ledger(Protocol):
         """Those that are there, by id."""
         ...
 
+    def entry_count(self) -> int: ...
+    def page_ends(self, size: int) -> list[str]:
+        """The ids that end pages of so many entries; what follows the last is the last page."""
+        ...
+
+    def entries_between(self, after: str, until: str | None) -> list[Entry]:
+        """Entries by id, after one id up to another, or to the end."""
+        ...
+
     def alike(self, set_id: str, digests: Iterable[str]) -> dict[str, str]:
         """The ids of entries of a set, by the digest of what they say."""
         ...
@@ -205,7 +233,16 @@ class Ledger(Protocol):
         """Those that are stored, by owner."""
         ...
 
-    def keep_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str) -> None: ...
+    def keep_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str, as_of: int | None = None) -> None:
+        """Keeps what was made of texts read at the generation `as_of`; not for owners that were changed since, or are
+        gone. None: nobody can have changed them.
+        """
+        ...
+
+    def sealed_without(self, model: str) -> int:
+        """How many sealed entries have vectors, but none of this embedder."""
+        ...
+
     def changes(self, after: int, limit: int) -> list[Change]: ...
     def put_key(self, key: StoredKey) -> None: ...
     def drop_key(self, key_id: str) -> None: ...
@@ -241,6 +278,10 @@ class Ledger(Protocol):
         ...
 
     def leave(self, member_id: str) -> None: ...
+    def beside(self) -> "Ledger":
+        """The same ledger once more, for another thread of this process. Raises LedgerError."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -6,13 +6,13 @@ visible: a reader that has seen number 7 never finds a 6 later that it had not s
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-import numpy as np
-
 from indexes.entries import Entry, ForgetSet
+from indexes.ledger.embedded import SqlVectors
 from indexes.ledger.records import (
+    NOTHING,
     Change,
     Conflict,
     Heads,
@@ -28,7 +28,7 @@ from indexes.ledger.shared import SqlShared
 from indexes.vectors import Vectors
 
 
-class SqlLedger(SqlShared, Ledger):
+class SqlLedger(SqlShared, SqlVectors, Ledger):
     """Implements `Ledger` for a dialect of SQL."""
 
     # -- how far it has come
@@ -49,7 +49,16 @@ class SqlLedger(SqlShared, Ledger):
         rows = self._all("SELECT id, label, policy, retain FROM sets ORDER BY id")
         return [ForgetSet(i, label, json.loads(policy), tuple(json.loads(retain))) for i, label, policy, retain in rows]
 
-    def put_set(self, forget_set: ForgetSet, vectors: Vectors | None, model: str, *, actor: str, create: bool) -> int:
+    def put_set(
+        self,
+        forget_set: ForgetSet,
+        vectors: Vectors | None,
+        model: str,
+        *,
+        actor: str,
+        create: bool,
+        also: Mapping[str, Vectors] = NOTHING,
+    ) -> int:
         with self._removal():
             there = self._all("SELECT 1 FROM sets WHERE id = ?", (forget_set.id,))
             if create and there:
@@ -64,6 +73,7 @@ class SqlLedger(SqlShared, Ledger):
             if vectors is not None:  # what other models made of the former examples is worth nothing now
                 self._run("DELETE FROM vectors WHERE owner = ?", (set_owner(forget_set.id),))
                 self._put_vectors([(set_owner(forget_set.id), vectors)], model)
+                self._put_also([(set_owner(forget_set.id), also)])
             return self._log(actor, [("set.create" if create else "set.update", forget_set.id, None)])
 
     def drop_set(self, set_id: str, *, actor: str) -> int:
@@ -77,6 +87,9 @@ class SqlLedger(SqlShared, Ledger):
             return self._log(actor, [("set.remove", set_id, None)])
 
     # -- entries
+
+    def entry_count(self) -> int:
+        return self.count("entries")
 
     def add_entries(
         self,
@@ -156,6 +169,19 @@ class SqlLedger(SqlShared, Ledger):
         )
         return [entry_of(row) for row in rows]
 
+    def page_ends(self, size: int) -> list[str]:
+        ends: list[str] = []
+        while rows := self._all(
+            "SELECT id FROM entries WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (ends[-1] if ends else "", size - 1)
+        ):
+            ends.append(str(rows[0][0]))
+        return ends
+
+    def entries_between(self, after: str, until: str | None) -> list[Entry]:
+        where, values = ("id > ?", (after,)) if until is None else ("id > ? AND id <= ?", (after, until))
+        rows = self._all(f"SELECT {ENTRY_COLUMNS} FROM entries WHERE {where} ORDER BY id", values)  # noqa: S608
+        return [entry_of(row) for row in rows]
+
     def entries_of(self, ids: Iterable[str]) -> list[Entry]:
         rows = self._in(f"SELECT {ENTRY_COLUMNS} FROM entries WHERE id IN", ids)  # noqa: S608
         return sorted((entry_of(row) for row in rows), key=lambda entry: entry.id)
@@ -204,7 +230,10 @@ class SqlLedger(SqlShared, Ledger):
             f"INSERT INTO entries ({ENTRY_COLUMNS}) VALUES ({places})",  # noqa: S608
             (row_of(item.entry, item.digest, generation) for item in new),
         )
+        for models in {(model, *item.also) for item in new if item.entry.sealed is not None}:
+            self._refuse_unready(models)
         self._put_vectors([(item.entry.id, item.vectors) for item in new], model)
+        self._put_also([(item.entry.id, item.also) for item in new])
 
     def _delete(self, set_id: str, entry_id: str) -> None:
         if not self._run("DELETE FROM entries WHERE set_id = ? AND id = ?", (set_id, entry_id)):
@@ -218,26 +247,6 @@ class SqlLedger(SqlShared, Ledger):
         if rows[0][0] != once.digest:
             raise Conflict("this Idempotency-Key was used for a different request")
         return int(rows[0][1]), list(json.loads(rows[0][2]))
-
-    # -- vectors
-
-    def vectors(self, owner: str, model: str) -> Vectors | None:
-        return self.vectors_of([owner], model).get(owner)
-
-    def vectors_of(self, owners: Iterable[str], model: str) -> dict[str, Vectors]:
-        rows = self._in("SELECT owner, count, rows FROM vectors WHERE model = ? AND owner IN", owners, (model,))
-        return {owner: _matrix(count, content) for owner, count, content in rows}
-
-    def keep_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str) -> None:
-        with self._transaction():
-            self._put_vectors(owners, model)
-
-    def _put_vectors(self, owners: Iterable[tuple[str, Vectors]], model: str) -> None:
-        self._many(
-            "INSERT INTO vectors (owner, model, count, rows) VALUES (?, ?, ?, ?) ON CONFLICT (owner, model) DO UPDATE "
-            "SET count = excluded.count, rows = excluded.rows",
-            ((o, model, len(rows), np.ascontiguousarray(rows, np.float32).tobytes()) for o, rows in owners),
-        )
 
     # -- change log
 
@@ -296,7 +305,3 @@ class SqlLedger(SqlShared, Ledger):
                 self._run("INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, first))
             rows = self._all("SELECT value FROM marks WHERE name = ?", (name,))
         return str(rows[0][0])
-
-
-def _matrix(count: int, content: bytes) -> Vectors:
-    return np.frombuffer(content, np.float32).reshape(count, -1) if count else np.empty((0, 0), np.float32)

@@ -109,6 +109,9 @@ class SqliteLedger(SqlLedger):
             raise ValueError("this ledger was opened without a lock of its own")
         return self._lock.fileno()
 
+    def beside(self) -> "SqliteLedger":
+        return SqliteLedger(self.path, locked=True)
+
     def close(self) -> None:
         if self._members is not None:
             self._members.close()

@@ -9,9 +9,7 @@ Its parts, each in a file of its own
 """
 
 from guards.policy import Policy
-from indexes.embedder import Embedder
 from indexes.entries import Entry, Storage
-from indexes.generation import Generation
 from indexes.ledger.records import Change, Ledger, Missing
 from indexes.sealed import SealingKeys
 from proxy.catalogue.changes import Changes
@@ -21,6 +19,7 @@ from proxy.catalogue.policies import NO_ARMS, Arms, Policies
 from proxy.catalogue.shared import Shared
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
+from proxy.reading import Reading, Served
 
 
 class Catalogue:
@@ -29,7 +28,7 @@ class Catalogue:
     def __init__(
         self,
         ledger: Ledger,
-        embedder: Embedder,
+        reading: Reading,
         default: Policy,
         metrics: Metrics,
         *,
@@ -43,9 +42,9 @@ class Catalogue:
         """
         self.sealing = sealing
         self.storage = storage
-        self.enforcing = Enforcing(ledger, embedder, metrics, anonymous=anonymous, sealing=sealing)
+        self.enforcing = Enforcing(ledger, reading, metrics, anonymous=anonymous, sealing=sealing)
         self.policies = Policies(default, arms)
-        self.changes = Changes(self.enforcing, embedder, self.policies, sealing)
+        self.changes = Changes(self.enforcing, self.policies, sealing)
         self.stored_keys = StoredKeys(self.enforcing)
         self.shared = Shared(self.enforcing)
 
@@ -60,7 +59,7 @@ class Catalogue:
     # -- what is in force
 
     @property
-    def current(self) -> Generation:
+    def current(self) -> Served:
         """The generation in force; answers in flight decide anew when it is another one than before."""
         return self.enforcing.current
 

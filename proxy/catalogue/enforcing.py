@@ -5,42 +5,69 @@ check that this process makes after that, also for answers in flight, sees at le
 
 Other processes may write to the ledger too. What they wrote is applied by `follow`, in the same thread; a process that
 has not heard from the ledger for longer than its lease checks nothing any more (`proxy.workers.lease`).
+
+Index and embedder are one thing (`Standing`): vectors of another embedder than its own mean nothing to an index, so
+both are replaced in one step, `swap`.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
 
 from indexes.embedder import Embedder
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex, Generation
+from indexes.generation import ForgetIndex
 from indexes.ledger.records import Documents, Heads, Ledger, LedgerError
 from indexes.sealed import SealError, SealingKeys
+from proxy.catalogue.pace import Pace
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
+from proxy.reading import Reading, Served
 from proxy.workers.lease import Lease
 
 Result = TypeVar("Result")
 _log = structlog.get_logger("lethe.enforcing")
 
 
+SAY_EVERY_S = 2.0  # a line of progress while the server cannot start
+
+
+@dataclass(frozen=True, repr=False)
+class Standing:
+    """An index, the reading of texts that are compared with it, and what keeps it at the ledger's newest generation."""
+
+    reading: Reading
+    index: ForgetIndex
+    follower: IndexFollower
+
+    @classmethod
+    def on(cls, ledger: Ledger, reading: Reading, sealing: SealingKeys | None) -> "Standing":
+        """With an empty index."""
+        index = ForgetIndex(reading.embedder.dimensions, sealing=sealing)
+        return cls(reading, index, IndexFollower(ledger, index, reading.embedder))
+
+
 class Enforcing:
     """Owns ledger and index. What is in force is read without waiting; everything else runs in the writer's thread."""
 
     def __init__(
-        self, ledger: Ledger, embedder: Embedder, metrics: Metrics, *, anonymous: bool, sealing: SealingKeys | None
+        self, ledger: Ledger, reading: Reading, metrics: Metrics, *, anonymous: bool, sealing: SealingKeys | None
     ) -> None:
         """`anonymous` clients may ask while there is no key for clients. `sealing` are the keys of sealed entries."""
         self._ledger = ledger
         self._metrics = metrics
         self._anonymous = anonymous
-        self.index = ForgetIndex(embedder.dimensions, sealing=sealing)
-        self._follower = IndexFollower(ledger, self.index, embedder)
+        self.sealing = sealing
+        self._standing = Standing.on(ledger, reading, sealing)
+        self._shown = self.index.current
+        self._served = Served.of(self._shown, reading)
+        self.also: tuple[Embedder, ...] = ()
+        """Embedders whose vectors entries get as well: the one that comes, or the one that others still use."""
         self._heads = Heads(0, 0)
         self._writer = ThreadPoolExecutor(1, "ledger")
         self.keys = KeyRing((), anonymous=anonymous)
@@ -49,18 +76,28 @@ class Enforcing:
         """Called in the writer's thread when documents have changed."""
         self.lease = Lease()
         self._broken: str | None = None
-        self._fenced: tuple[Generation, Generation] | None = None
+        self._fenced: tuple[Served, Served] | None = None
 
     @property
-    def current(self) -> Generation:
+    def index(self) -> ForgetIndex:
+        """What is applied to; whoever only looks takes `current`."""
+        return self._standing.index
+
+    @property
+    def reading(self) -> Reading:
+        """How texts are read for the index in force."""
+        return self._standing.reading
+
+    @property
+    def current(self) -> Served:
         """The generation in force. While nothing may be checked it is another one than before, though its number is
         the same: answers in flight decide anew when it changes, and are refused then.
         """
-        generation = self.index.current
+        served = self._served
         if self.broken is None:
-            return generation
-        if self._fenced is None or self._fenced[0] is not generation:
-            self._fenced = generation, replace(generation)
+            return served
+        if self._fenced is None or self._fenced[0] is not served:
+            self._fenced = served, replace(served)
         return self._fenced[1]
 
     @property
@@ -75,7 +112,7 @@ class Enforcing:
     async def start(self) -> None:
         """Builds the index from the ledger; embeds only what it holds no vectors for. Raises LedgerError."""
         try:
-            await self.ask(lambda _: self._catch_up())
+            await self.ask(lambda _: self._begin())
         except SealError as error:
             raise LedgerError(str(error)) from None
 
@@ -119,6 +156,7 @@ class Enforcing:
             if apply is not None and generation == served + 1:
                 apply(self.index)
                 self.index.publish(generation)
+                self._show()
                 self._heads = replace(self._heads, generation=generation)
                 self._gauges()
             else:
@@ -130,13 +168,31 @@ class Enforcing:
             _log.error("index_behind_ledger", committed=generation, served=served, fault=type(error).__name__)
             raise
 
+    def swap(self, standing: Standing) -> None:
+        """Puts another index and its embedder in force, in one step, at the ledger's newest generation. What was read
+        with the former embedder is compared with the former index, or read anew. Called in the writer's thread.
+
+        Raises LedgerError, or whatever the embedder raises; then what was in force still is.
+        """
+        standing.follower.catch_up()
+        self._standing = standing
+        self._show()
+        self._heads = replace(self._heads, generation=standing.index.current.number)
+        self._gauges()
+
     def read_keys(self) -> None:
         """Puts the keys in force that the ledger holds. Called in the writer's thread."""
         self.keys = KeyRing(self._ledger.keys(), anonymous=self._anonymous)
 
+    def _begin(self) -> None:
+        """Builds the index that the server starts with."""
+        self._standing.follower.build(_Said(self._standing.reading.embedder.name))
+        self._catch_up()
+
     def _catch_up(self) -> None:
         heads = self._ledger.heads()
-        self._follower.catch_up()
+        self._standing.follower.catch_up()
+        self._show()
         self.read_keys()
         if heads.documents != self._heads.documents:
             self.documents = self._ledger.documents()
@@ -145,6 +201,37 @@ class Enforcing:
         self._heads = replace(heads, generation=self.index.current.number)
         self._gauges()
 
+    def _show(self) -> None:
+        """From here on everyone sees what was published last."""
+        if self._shown is not self.index.current:
+            self._shown = self.index.current
+            self._served = Served.of(self._shown, self.reading)
+
     def _gauges(self) -> None:
         self._metrics.generation.set(self.current.number)
         self._metrics.entries.set(self.current.entry_count)
+
+
+class _Said:
+    """Says why a start takes long: entries are embedded first. What is done is kept if the start is broken off."""
+
+    def __init__(self, embedder: str) -> None:
+        self._embedder = embedder
+        self._pace = Pace()
+        self._said = float("-inf")
+
+    def __call__(self, read: int, total: int, embedded: int) -> None:
+        self._pace.tell(read, total, embedded)
+        now = time.monotonic()
+        done = read >= total
+        if not embedded or (now - self._said < SAY_EVERY_S and not done):
+            return
+        self._said = now
+        _log.warning(
+            "embedding_before_start",
+            note="the ledger holds no vectors of this embedder for some entries",
+            embedder=self._embedder,
+            entries=f"{read} of {total}",
+            per_s=round(self._pace.rate, 1),
+            left_s=round(self._pace.left_s or 0),
+        )

@@ -23,6 +23,7 @@ from proxy.exchange import RAW, Exchange
 from proxy.experiments.definition import Shadow, ShadowMetric
 from proxy.experiments.running import Experiments
 from proxy.metrics import Metrics
+from proxy.reading import Served
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
 
@@ -31,7 +32,7 @@ _log = structlog.get_logger("lethe.shadow")
 
 class _InForce(Protocol):
     @property
-    def current(self) -> Generation: ...
+    def current(self) -> Served: ...
 
 
 class ShadowTraffic:
@@ -85,7 +86,7 @@ class ShadowTraffic:
             async with asyncio.timeout(shadow.timeout_s):
                 shown = text_of(exchange, kept)
                 raw = text_of(exchange, await self._asked(exchange))
-                alike = await self._meter.similarity(shown, raw)
+                alike = await self._meter.similarity(shown, raw, self._index.current.reading)
         except (RequestError, BrokenStream, TimeoutError) as error:
             self._metrics.shadow.labels("failed").inc()
             _log.info("shadow_failed", id=exchange.id, fault=type(error).__name__)

@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexes.entries import Entry, ForgetSet, Kind, State
+from indexes.entries import Entry, ForgetSet, Kind, State, Storage
 from indexes.follower import IndexFollower
 from indexes.generation import ForgetIndex, Generation, cues
 from indexes.ledger.records import Ledger, LedgerError, NewEntry
 from indexes.ledger.sqlite import SqliteLedger
 from indexes.scan import scan_of
+from indexes.sealed import SealingKeys, new_key, sealed
 from indexes.vectors import Vectors
 from indexes.windows import windows_of
 from tests.fakes.embedder import BagEmbedder
@@ -173,3 +175,71 @@ def test_a_ledger_that_went_back_is_not_followed(tmp_path: Path, ledger: Ledger)
     with opened(tmp_path / "older") as older, pytest.raises(LedgerError, match="restored from a backup"):
         IndexFollower(older, index, BAG).catch_up()
     assert index.current.number == 1
+
+
+# -- an index that nobody reads yet
+
+
+def many(count: int) -> list[NewEntry]:
+    return [NewEntry(entry(f"m{n:04}", n), np.ones((1, 3), np.float32)) for n in range(count)]
+
+
+def of_another(ledger: Ledger, count: int) -> None:
+    """A ledger whose vectors are another embedder's."""
+    retain = np.ones((1, 3), np.float32)
+    ledger.put_set(ForgetSet("s1", retain=("keep this",)), retain, "another", actor="a", create=True)
+    ledger.add_entries(many(count), "another", actor="a")
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_built_index_is_what_the_ledger_says_also_of_changes_in_between(ledger: Ledger, shuffled: bool) -> None:
+    of_another(ledger, 450)
+    index, told = ForgetIndex(BAG.dimensions), []
+    follower = IndexFollower(ledger, index, BAG)
+
+    def change(read: int, total: int, embedded: int) -> None:
+        if not told:
+            for number in range(0, 450, 9):
+                write(ledger, "drop" if number % 2 else "replace", number, "s1")
+            ledger.drop_entry("s1", "m0003", actor="a")
+            ledger.drop_entry("s1", "m0449", actor="a")
+            ledger.replace_entry(NewEntry(entry("m0005", 1), np.ones((1, 3), np.float32)), "another", actor="a")
+            ledger.put_set(ForgetSet("s2"), None, BAG.name, actor="a", create=True)
+            ledger.add_entries([stored(entry("e1", 2, "s2"))], BAG.name, actor="a")
+        told.append((read, total, embedded))
+
+    follower.build(change, Random(1) if shuffled else None)  # noqa: S311 - an order, not a secret
+    assert index.current.number == 0  # nothing is shown before it is whole
+    follower.catch_up()
+    same(index, ledger)
+    assert len(told) == 3
+    assert told == sorted(told)
+
+
+def test_a_build_that_was_stopped_goes_on_where_it_was(ledger: Ledger) -> None:
+    of_another(ledger, 450)
+    embedder = Counting()
+
+    def stop(read: int, *_: int) -> None:
+        if read == 400:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        IndexFollower(ledger, ForgetIndex(BAG.dimensions), embedder).build(stop)
+    assert embedder.texts == 401
+    index = ForgetIndex(BAG.dimensions)
+    follower = IndexFollower(ledger, index, embedder)
+    follower.build()
+    follower.catch_up()
+    assert embedder.texts == 451
+    same(index, ledger)
+
+
+def test_sealed_entries_without_vectors_are_told_before_anything_is_embedded(ledger: Ledger) -> None:
+    of_another(ledger, 5)
+    hidden = sealed(entry("z", 1, storage=Storage.SEALED), SealingKeys.read(new_key()))
+    ledger.add_entries([NewEntry(hidden, np.ones((1, 3), np.float32))], "another", actor="a")
+    embedder = Counting()
+    with pytest.raises(LedgerError, match="1 sealed entries have no vectors of the embedder 'bag-of-words:1'"):
+        IndexFollower(ledger, ForgetIndex(BAG.dimensions), embedder).build()
+    assert embedder.texts == 0
