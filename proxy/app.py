@@ -19,6 +19,7 @@ from indexes.ledger.sealing import bound
 from proxy import client_api
 from proxy.admin import api as admin_api
 from proxy.admin import openapi
+from proxy.admin.watch import show_watches
 from proxy.assistants import api as assistants_api
 from proxy.assistants.files import Slots
 from proxy.assistants.life import Assistants, watched
@@ -146,6 +147,7 @@ async def _assembled(
         following.holds = lambda: offsets.holds
     assistants = Assistants(offsets, catalogue.shared, config.state, upstream, metrics, following)
     await stack.enter_async_context(watched(assistants))
+    show_watches(catalogue, metrics)
     unit_key = bytes.fromhex(await catalogue.mark("units", secrets.token_hex(32)))
     experiments = Experiments(catalogue.shared, unit_key)
     stack.push_async_callback(experiments.close)

@@ -1,4 +1,4 @@
-"""Metrics in one registry per server. Labels are bounded: arms, rungs, outcomes and guards, never texts or entries."""
+"""Metrics in one registry per server. Labels are bounded: arms, rungs, outcomes, guards, sets; no texts, no entries."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -55,8 +55,8 @@ class Metrics:
         self.watch_raised = Counter(
             "lethe_watch_raised_total", "Entries whose ladder begins a rung higher because they leaked", registry=r
         )
-        self.watch_leaking = Gauge("lethe_watch_leaking", "Entries that leaked in the last round", registry=r)
-        self.watch_at = Gauge("lethe_watch_last_timestamp_seconds", "When the last round ended", registry=r)
+        self.watch_leaking = Gauge("lethe_watch_leaking", "Entries that leaked in the last round", ("set",), registry=r)
+        self.watch_at = Gauge("lethe_watch_last_timestamp_seconds", "When the last round ended", ("set",), registry=r)
         self.hot_add_seconds = Histogram(
             "lethe_hot_add_seconds", "Ledger commit and index update of a change", buckets=_SECONDS, registry=r
         )

@@ -1,9 +1,14 @@
-"""What a watch found: metrics for alerts, and a rung higher for entries that leaked."""
+"""What a watch found: metrics for alerts, and a rung higher for entries that leaked.
 
+The last round of each set is a document in the ledger: all workers and replicas show it, whichever was told, and after
+a restart too. An alert that nobody watches would otherwise be raised by those that were not told.
+"""
+
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
-import orjson
 import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from guards.policy import Rung
 from indexes.entries import MAX_RAISED
 from indexes.ledger.records import Missing
+from proxy.admin.calls import admin_of, body_of, json_reply
 from proxy.admin.models import MAX_BATCH, Name
-from proxy.errors import BadRequest
-from proxy.server import SERVER
-from proxy.validation import parsed
+from proxy.catalogue.catalogue import Catalogue
+from proxy.metrics import Metrics
+
+KIND = "watch"
+"""Under which the last rounds stand in the ledger."""
 
 _log = structlog.get_logger("lethe.watch")
 
@@ -42,25 +50,21 @@ def routes() -> list[web.RouteDef]:
 
 async def report_watch(request: web.Request) -> web.Response:
     """Takes a round of probes: entries that leaked begin a rung higher from now on. Answers which did."""
-    server = request.app[SERVER]
-    caller = server.catalogue.keys.admin(request.headers.get("Authorization"))
-    try:
-        body = parsed(WatchBody, orjson.loads(await request.read()))
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not valid JSON: {error.msg} (line {error.lineno})") from None
-    set_id, metrics = request.match_info["set"], server.metrics
-    ladder = _ladder(server.catalogue.policies.of(set_id, server.catalogue.current).on_match)
+    server, caller = admin_of(request)
+    body = await body_of(request, WatchBody)
+    set_id, metrics, catalogue = request.match_info["set"], server.metrics, server.catalogue
+    ladder = _ladder(catalogue.policies.of(set_id, catalogue.current).on_match)
     raised = []
     leaking = [one for one in body.probed if one.leaks]
     for one in leaking:
         try:
-            entry = await server.catalogue.entry(set_id, one.entry)
+            entry = await catalogue.entry(set_id, one.entry)
         except Missing:
             continue  # removed since it was probed
         highest = min(len(ladder) - 1, MAX_RAISED)
         to = min(entry.raised + 1, highest)
         if to > entry.raised:
-            await server.catalogue.changes.change(replace(entry, raised=to), actor=caller.key_id)
+            await catalogue.changes.change(replace(entry, raised=to), actor=caller.key_id)
             metrics.watch_raised.inc()
         # The alert. An entry that leaks on the last rung needs a person: its texts or its threshold are at fault.
         rung = ladder[max(to, entry.raised)]
@@ -68,10 +72,33 @@ async def report_watch(request: web.Request) -> web.Response:
         raised.append({"entry": entry.id, "leaks": one.leaks, "raised": to > entry.raised, "rung": rung})
     metrics.watch_probes.inc(sum(one.probes for one in body.probed))
     metrics.watch_leaks.inc(sum(one.leaks for one in leaking))
-    metrics.watch_leaking.set(len(leaking))
-    metrics.watch_at.set(time.time())
-    reply = {"leaked": raised, "generation": server.catalogue.current.number}
-    return web.Response(body=orjson.dumps(reply), content_type="application/json")
+    told = json.dumps({"at": time.time(), "leaking": len(leaking)})
+
+    def change(there: dict[str, str]) -> dict[str, str]:
+        return {name: round_ for name, round_ in there.items() if name in catalogue.current.sets} | {set_id: told}
+
+    await catalogue.shared.change(KIND, change, actor=caller.key_id, action=f"watch.report {set_id}")
+    return json_reply({"leaked": raised, "generation": catalogue.current.number})
+
+
+def show_watches(catalogue: Catalogue, metrics: Metrics) -> None:
+    """Shows the last round of each set now, and whenever any process was told of one."""
+    shown: set[str] = set()
+
+    def show() -> None:
+        rounds: Mapping[str, str] = catalogue.shared.documents.get(KIND, {})
+        for gone in shown - rounds.keys():
+            metrics.watch_leaking.remove(gone)
+            metrics.watch_at.remove(gone)
+        for name, body in rounds.items():
+            told = json.loads(body)
+            metrics.watch_leaking.labels(name).set(told["leaking"])
+            metrics.watch_at.labels(name).set(told["at"])
+        shown.clear()
+        shown.update(rounds)
+
+    catalogue.shared.on_change(show)
+    show()
 
 
 def _ladder(on_match: tuple[Rung, ...]) -> list[Rung]:

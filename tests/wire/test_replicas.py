@@ -131,6 +131,33 @@ async def test_the_same_question_is_refused_in_the_same_words_everywhere(
         assert a.server.secret == b.server.secret
 
 
+async def test_what_a_watch_reports_to_one_is_shown_by_all(engine: FakeVllm, state: Path, url: str) -> None:
+    async with replicas(engine, state, *[{"url": url, **PATIENT}] * 2) as (a, b):
+        entry = (await add(a)).body["id"]
+        told = await a.admin("POST", "/sets/art/watch", {"probed": [{"entry": entry, "probes": 5, "leaks": 1}]})
+        assert (told.status, told.body["leaked"][0]["raised"]) == (200, True)
+        for server in (a, b):
+            await leaking(server, 1)
+        assert (await b.admin("GET", f"/sets/art/entries/{entry}")).body["raised"] == 1
+        async with started(engine, state / "later", {"ledger": {"url": url, **PATIENT}}) as c:
+            await leaking(c, 1)
+        await b.make_set("other")
+        await b.admin("DELETE", "/sets/art")
+        assert (await b.admin("POST", "/sets/other/watch", {"probed": []})).status == 200
+        for server in (a, b):
+            await leaking(server, 0)
+
+
+async def leaking(lethe: Lethe, entries: int) -> None:
+    """Waits until the last round of the set `art` shows so many entries, or until there is none."""
+    async with asyncio.timeout(LONG_S):
+        while (  # noqa: ASYNC110
+            await lethe.metric("lethe_watch_leaking", set="art") != entries
+            or (await lethe.metric("lethe_watch_last_timestamp_seconds", set="art") > 0) != bool(entries)
+        ):
+            await asyncio.sleep(0.01)
+
+
 async def test_without_announcements_it_asks(
     engine: FakeVllm, state: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
