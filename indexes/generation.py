@@ -4,7 +4,7 @@ The index is append-only and stamped: every entry takes a *slot* that says in wh
 removal or change records in which generation the slot died (a changed entry takes a new slot). A `Generation` is a
 number and a set of bounds over these structures, so making one costs nothing, and a reader keeps what it began with.
 
-One writer (`ForgetIndex.apply`), any number of readers, no locks on the read path: the writer only appends, and
+One writer (`ForgetIndex`), any number of readers, no locks on the read path: the writer only appends, and
 publishes by replacing one reference.
 """
 
@@ -22,15 +22,17 @@ from indexes.growing import GrowingVectors
 from indexes.matches import Match, Via
 from indexes.names.details import packed
 from indexes.names.found import marks_of
-from indexes.names.table import Name, NameHit, NameTable
-from indexes.phrases import Hit, PhraseTable, PhraseWalk
+from indexes.names.frozen import NO_NAMES, FrozenNames
+from indexes.names.table import NameHit, NameTable
+from indexes.phrases import FrozenPhrases, Hit, PhraseTable, PhraseWalk
 from indexes.retain import RetainExamples, RetainScores
 from indexes.scan import Scan, sharper
 from indexes.sealed import NO_KEY, Sealed, SealedPhraseTable, SealError, SealingKeys, hidden_words
 from indexes.secret import packed_secret, unpacked_secret
+from indexes.slots import FrozenRows, FrozenSlots, RowTable, Slot, SlotTable
 from indexes.told import cues as cues  # noqa: PLC0414 - part of what an index offers
 from indexes.told import told_by
-from indexes.vectors import Vectors, VectorView
+from indexes.vectors import VectorRows, Vectors, VectorView
 from indexes.words import words_of
 
 NEIGHBOURS = 16
@@ -62,13 +64,6 @@ ASKED_WORDS = 3
 """A phrase of fewer words ("1994", "yes", a city) is no sign, in a request, of the question that it answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    entry: Entry
-    born: int
-    secret: bytes = b""
-
-
 def _only_observes(forget_set: ForgetSet) -> bool:
     """True where a set's own policy acts on nothing, whatever the global one says."""
     return forget_set.policy.get("on_match") in ("observe", ["observe"], ("observe",))
@@ -85,15 +80,12 @@ class Generation:
     """The lowest that any entry has had of its own; 1 where none had one."""
     observed: frozenset[str]
     """Sets that only look on."""
-    _slots: list[_Slot]
-    _died: dict[int, int]
+    _slots: SlotTable
     _view: VectorView
-    _row_slot: list[int]
-    _row_details: list[bytes]
+    _rows: RowTable
     _retain: Mapping[str, RetainExamples]
     _names: PhraseTable
     _heard: NameTable
-    _slot_names: dict[int, tuple[Name, ...]]
     _phrases: PhraseTable
     _weights: Weights
     _found: PhraseTable
@@ -110,16 +102,18 @@ class Generation:
 
     def visible(self, slot: int) -> bool:
         """True when the slot is part of this generation."""
-        return self._slots[slot].born <= self.number < self._died.get(slot, self.number + 1)
+        return self._slots.visible(slot, self.number)
 
     def forbidden(self, slot: int) -> bool:
         """True when the slot is part of this generation and acts: its phrases must not be said."""
-        entry = self._slots[slot].entry
-        return self.visible(slot) and entry.state is State.ACTIVE and entry.set_id not in self.observed
+        if not self.visible(slot):
+            return False
+        entry = self._slots[slot]
+        return entry.state is State.ACTIVE and entry.set_id not in self.observed
 
-    def entry(self, slot: int) -> Entry:
-        """The entry of a slot."""
-        return self._slots[slot].entry
+    def slot(self, slot: int) -> Slot:
+        """What is known of the entry in a slot."""
+        return self._slots[slot]
 
     def secret(self, slot: int) -> frozenset[int]:
         """The keys of the words that only the answers of a slot's entry hold (see `secret`); none of a sealed entry."""
@@ -155,11 +149,12 @@ class Generation:
     def _near(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         hidden = cache(lambda: replace(scan, held=hidden_words(scan.held, self._sealing)))
         for window, similarity, row in self._neighbours(scan.vectors):
-            slot = self._row_slot[row]
+            slot = self._rows.slot(row)
+            entry = self._slots[slot]
             span = (scan.windows[window].start, scan.windows[window].end)
-            near = float(retain.of(self._slots[slot].entry.set_id)[window])
-            compared = hidden() if self._slots[slot].entry.storage is Storage.SEALED else scan
-            counts = compared.counts(window, self._row_details[row]) if similarity >= DETAILED else NO_DETAILS
+            near = float(retain.of(entry.set_id)[window])
+            compared = hidden() if entry.storage is Storage.SEALED else scan
+            counts = compared.counts(window, self._rows.details(row)) if similarity >= DETAILED else NO_DETAILS
             terms = terms_of(similarity, counts, by=self._weights)
             yield self._match(slot, source, span, Via.EMBEDDING, terms, near)
 
@@ -171,7 +166,7 @@ class Generation:
                 similar[match.entry_id] = max(similar.get(match.entry_id, 0.0), match.terms.similarity)
         for hit in self._heard.find(scan.words):
             for slot, term in self._entries_named(hit):
-                entry = self._slots[slot].entry
+                entry = self._slots[slot]
                 via = Via.NAME if hit.exact and hit.whole else Via.SOUND
                 span, terms = (hit.start, hit.end), Terms(similar.get(entry.id, 0.0), name=term)
                 yield self._match(slot, source, span, via, terms, retain.beside(entry.set_id, *span))
@@ -186,7 +181,7 @@ class Generation:
                 continue
             stated = slot in hit.name.given
             term = self._weights.name(stated=stated, exact=hit.exact and hit.whole)
-            others = self._slot_names.get(slot, ())
+            others = self._heard.found_with(slot)
             beside = not stated and any(len(other.slots) >= SUBJECT * len(hit.name.slots) for other in others)
             written = stated and hit.exact and hit.whole  # those are found word by word
             if term and not beside and not written:
@@ -209,14 +204,12 @@ class Generation:
                 if hidden and self._outnumbered(near):
                     deeper.append(window)
                     continue
-                yield from ((int(window), score, row) for score, row in near if self.visible(self._row_slot[row]))
+                yield from ((int(window), score, row) for score, row in near if self.visible(self._rows.slot(row)))
             pending, depth = np.array(deeper, np.intp), depth * 4
 
     def _outnumbered(self, near: Sequence[tuple[float, int]]) -> bool:
         """True where rows of a set that acts may lie behind those of others: each set must be heard by itself."""
-        acting = Counter(
-            self._slots[slot].entry.set_id for _, row in near if self.forbidden(slot := self._row_slot[row])
-        )
+        acting = Counter(self._slots[slot].set_id for _, row in near if self.forbidden(slot := self._rows.slot(row)))
         if acting.total() < NEIGHBOURS:
             return True
         return near[-1][0] >= DETAILED and any(acting[name] < NEIGHBOURS for name in self.sets.keys() - self.observed)
@@ -229,7 +222,7 @@ class Generation:
             (Via.PHRASE, self._phrases, 0.0),
         ):
             for hit in PhraseWalk(table, self.visible).advance(scan.words):
-                entry = self._slots[hit.slot].entry
+                entry = self._slots[hit.slot]
                 if via is Via.PHRASE and _words_in(scan, hit) < ASKED_WORDS:
                     continue
                 near = retain.beside(entry.set_id, hit.start, hit.end)
@@ -237,7 +230,7 @@ class Generation:
                 yield self._match(hit.slot, source, (hit.start, hit.end), via, terms, near)
 
     def _match(self, slot: int, source: int, span: tuple[int, int], via: Via, terms: Terms, near: float) -> Match:
-        entry = self._slots[slot].entry
+        entry = self._slots[slot]
         return Match(
             entry_id=entry.id,
             set_id=entry.set_id,
@@ -268,29 +261,91 @@ def _words_in(scan: Scan, hit: Hit) -> int:
     return sum(hit.start <= word.start and word.end <= hit.end for word in scan.words)
 
 
+@dataclass(frozen=True, repr=False)
+class Base:
+    """What an index begins with, in arrays: everything of one generation but its sets."""
+
+    number: int = 0
+    lowest_threshold: float = 1.0
+    slots: FrozenSlots | None = None
+    rows: FrozenRows | None = None
+    heard: FrozenNames = NO_NAMES
+    names: FrozenPhrases | None = None
+    found: FrozenPhrases | None = None
+    phrases: FrozenPhrases | None = None
+    blocks: tuple[VectorRows, ...] = ()
+
+
+def _slot_of(entry: Entry, generation: int) -> Slot:
+    """The index keeps no text."""
+    return Slot(
+        entry.id,
+        entry.set_id,
+        entry.kind,
+        entry.state,
+        entry.storage,
+        entry.threshold,
+        entry.raised,
+        generation,
+        packed_secret(entry),
+    )
+
+
 class ForgetIndex:
     """Owns the structures behind generations. `apply` methods are for one writer; `current` is for everyone."""
 
-    def __init__(self, dimensions: int, weights: Weights = DEFAULT_WEIGHTS, sealing: SealingKeys | None = None) -> None:
-        """`sealing` are the keys of sealed entries, where there may be any."""
+    def __init__(
+        self,
+        dimensions: int,
+        weights: Weights = DEFAULT_WEIGHTS,
+        sealing: SealingKeys | None = None,
+        base: "Base | None" = None,
+    ) -> None:
+        """`sealing` are the keys of sealed entries, where there may be any. A `base` is where it begins."""
         self._sealing = sealing
-        table = PhraseTable if sealing is None else partial(SealedPhraseTable, sealing)
         self._weights = weights
-        self._slots: list[_Slot] = []
-        self._died: dict[int, int] = {}
-        self._slot_of: dict[str, int] = {}
-        self._vectors = GrowingVectors(dimensions)
-        self._row_slot: list[int] = []
-        self._row_details: list[bytes] = []
-        self._heard = NameTable()
-        self._slot_names: dict[int, tuple[Name, ...]] = {}  # of entries in which several were found
         self._retain: dict[str, RetainExamples] = {}  # replaced, never changed: generations hold it
-        self._names = table()
-        self._found = table()
-        self._phrases = table()
         self._sets: dict[str, ForgetSet] = {}
-        self._lowest_threshold = 1.0
-        self.current = self._publish(0)
+        base = base if base is not None else Base()
+        self._vectors = GrowingVectors(dimensions, blocks=base.blocks)
+        self._begin(base)
+        self.current = self._publish(base.number)
+
+    def _begin(self, base: "Base") -> None:
+        table = PhraseTable if self._sealing is None else partial(SealedPhraseTable, self._sealing)
+        self._lowest_threshold = base.lowest_threshold
+        self._slots = SlotTable(base.slots)
+        self._rows = RowTable(base.rows)
+        self._heard = NameTable(base.heard)
+        self._names = table(base.names)
+        self._found = table(base.found)
+        self._phrases = table(base.phrases)
+
+    def base(self) -> "Base":
+        """What is published, in arrays. Not while something is applied that is not."""
+        self._vectors.settle()
+        return self._frozen(self._vectors.view().blocks())
+
+    def condense(self, at_least: int = 1) -> None:
+        """Puts what was applied in arrays, where so many slots are not: they take a tenth of the memory.
+
+        Generations in force keep what they hold, so this is for an index that is being built.
+        """
+        if self._slots.added >= at_least:
+            self._begin(self._frozen(()))
+
+    def _frozen(self, blocks: tuple[VectorRows, ...]) -> "Base":
+        return Base(
+            number=self.current.number,
+            lowest_threshold=self._lowest_threshold,
+            slots=self._slots.frozen(),
+            rows=self._rows.frozen(),
+            heard=self._heard.frozen(),
+            names=self._names.frozen(),
+            found=self._found.frozen(),
+            phrases=self._phrases.frozen(),
+            blocks=blocks,
+        )
 
     def put_entry(self, entry: Entry, vectors: Vectors, generation: int) -> None:
         """Adds an entry, or replaces it. `vectors` are the embeddings of `cues(entry)`. Not seen before `publish`."""
@@ -298,34 +353,27 @@ class ForgetIndex:
         if entry.state is State.DISABLED:
             return
         self._lowest_threshold = min(self._lowest_threshold, entry.threshold or 1.0)
-        slot = len(self._slots)
-        # The index keeps no text.
-        bare = replace(entry, texts=(), names=(), answers=(), sealed=None)
-        self._slots.append(_Slot(bare, generation, packed_secret(entry)))
-        self._slot_of[entry.id] = slot
-        self._row_slot.extend([slot] * len(vectors))  # readers look rows up here as soon as they see them
+        slot = self._slots.add(_slot_of(entry, generation))
         if entry.sealed is not None:
             self._put_sealed(entry.sealed, slot, vectors)
             return
         told = told_by(entry)
-        self._put_rows(told.details, vectors)
+        self._put_rows(slot, told.details, vectors)
         for phrase in told.names:
             self._names.add(phrase, slot)
         for name in entry.names:
             self._heard.add([word.text for word in words_of(name)], slot, given=True)
-        known = tuple(added for words in told.found if (added := self._heard.add(words, slot)) is not None)
-        if len(known) > 1:
-            self._slot_names[slot] = known
+        self._heard.add_found(told.found, slot)
         for phrase in told.phrases:
             self._phrases.add(phrase, slot)
 
-    def _put_rows(self, details: Sequence[bytes], vectors: Vectors) -> None:
-        self._row_details.extend(details if len(details) == len(vectors) else [b""] * len(vectors))
+    def _put_rows(self, slot: int, details: Sequence[bytes], vectors: Vectors) -> None:
+        self._rows.add(slot, details if len(details) == len(vectors) else [b""] * len(vectors))
         self._vectors.add(vectors)
 
     def _put_sealed(self, sealed: Sealed, slot: int, vectors: Vectors) -> None:
         """Raises SealError where there are no keys to recognise it by."""
-        self._put_rows(sealed.details, vectors)
+        self._put_rows(slot, sealed.details, vectors)
         for table, phrases in (
             (self._names, sealed.names),
             (self._found, sealed.found),
@@ -337,9 +385,7 @@ class ForgetIndex:
 
     def drop_entry(self, entry_id: str, generation: int) -> None:
         """Removes an entry, if it is there."""
-        slot = self._slot_of.pop(entry_id, None)
-        if slot is not None:
-            self._died[slot] = generation
+        self._slots.drop(entry_id, generation)
 
     def put_set(self, forget_set: ForgetSet, retain: Vectors | None, generation: int) -> None:
         """Adds or replaces a set. `retain` are the embeddings of its retain examples; None leaves them as they are.
@@ -356,7 +402,7 @@ class ForgetIndex:
         """Removes a set with its entries."""
         self._sets = {k: v for k, v in self._sets.items() if k != set_id}
         self._retain = {k: v for k, v in self._retain.items() if k != set_id}
-        for entry_id in [e for e, slot in self._slot_of.items() if self._slots[slot].entry.set_id == set_id]:
+        for entry_id in self._slots.of_set(set_id):
             self.drop_entry(entry_id, generation)
 
     def publish(self, generation: int) -> Generation:
@@ -368,18 +414,15 @@ class ForgetIndex:
         return Generation(
             number=generation,
             sets=MappingProxyType(self._sets),
-            entry_count=len(self._slot_of),
+            entry_count=self._slots.living,
             lowest_threshold=self._lowest_threshold,
             observed=frozenset(name for name, one in self._sets.items() if _only_observes(one)),
             _slots=self._slots,
-            _died=self._died,
             _view=self._vectors.view(),
-            _row_slot=self._row_slot,
-            _row_details=self._row_details,
+            _rows=self._rows,
             _retain=self._retain,
             _names=self._names,
             _heard=self._heard,
-            _slot_names=self._slot_names,
             _phrases=self._phrases,
             _weights=self._weights,
             _found=self._found,

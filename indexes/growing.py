@@ -19,11 +19,17 @@ class GrowingVectors:
     together by a thread of their own (`settle` waits for it); a row keeps its number, so that readers do not notice.
     """
 
-    def __init__(self, dimensions: int, bulk_at: int = 4096, segment_at: int = SEGMENT_ROWS) -> None:
+    def __init__(
+        self,
+        dimensions: int,
+        bulk_at: int = 4096,
+        segment_at: int = SEGMENT_ROWS,
+        blocks: tuple[VectorRows, ...] = (),
+    ) -> None:
         self.dimensions = dimensions
         self._bulk_at = bulk_at
         self._segment_at = segment_at
-        self._blocks: tuple[VectorRows, ...] = ()
+        self._blocks = blocks
         self._tail: Vectors = np.empty((64, dimensions), np.float32)
         self._used = 0
         self._swap = Lock()

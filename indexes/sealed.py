@@ -23,7 +23,7 @@ from functools import lru_cache
 
 from indexes.entries import Entry, Storage
 from indexes.names.details import Held
-from indexes.phrases import ROOT, PhraseTable, bounds_of
+from indexes.phrases import ROOT, FrozenPhrases, PhraseTable, bounds_of
 from indexes.told import Told, told_by
 
 NODE_BYTES = 8  # the chance that any of a million entries' nodes is met by accident in a text is about 1e-12 a word
@@ -265,30 +265,27 @@ class Sealed:
 class SealedPhraseTable(PhraseTable):
     """A trie that knows words by their keyed hashes only: for sealed phrases, and beside them for clear ones."""
 
-    def __init__(self, keys: SealingKeys) -> None:
-        super().__init__()
+    def __init__(self, keys: SealingKeys, base: FrozenPhrases | None = None) -> None:
+        super().__init__(base)
         self._keys = keys
-        self._known: set[int] = set()
 
     def add(self, phrase: Sequence[str], slot: int) -> None:
         self.add_sealed(Phrases.of([phrase], self._keys), slot)
 
     def add_sealed(self, phrases: Phrases, slot: int) -> None:
         """Adds what was made of phrases under the same keys."""
-        self.longest_word = max(self.longest_word, phrases.longest_word)
-        self.longest_span = max(self.longest_span, phrases.longest_span)
-        self._known.update(phrases.nodes)
+        self._widen(phrases.longest_word, phrases.longest_span)
+        self._reached.update(phrases.nodes)
         for end in phrases.ends:
-            slots = self._ends.get(end, ())
-            if slot not in slots:
-                self._ends[end] = (*slots, slot)
+            self._end(end, slot)
 
     def child(self, node: int, word: str) -> int | None:
         reached = self._keys.step(node, word)
-        return reached if self._keys.stored(reached) in self._known else None
+        stored = self._keys.stored(reached)
+        return reached if stored in self._reached or self._reached_before(stored) else None
 
-    def ends(self, node: int) -> tuple[int, ...]:
-        return self._ends.get(self._keys.stored(node), ())
+    def ends(self, node: int) -> Sequence[int]:
+        return super().ends(self._keys.stored(node))
 
 
 def sealed(entry: Entry, keys: SealingKeys) -> Entry:

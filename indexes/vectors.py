@@ -96,6 +96,10 @@ class VectorView:
     def __len__(self) -> int:
         return self._held.count
 
+    def blocks(self) -> tuple[VectorRows, ...]:
+        """Its parts; what they hold does not change."""
+        return tuple(rows for _, rows in self._held.parts if len(rows))
+
     def vectors(self) -> Vectors:
         return np.concatenate([part.vectors() for _, part in self._held.parts])
 

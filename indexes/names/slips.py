@@ -53,3 +53,8 @@ def one_slip_away(word: str) -> Iterator[str]:
                 yield head + letter + tail[1:]
         if len(tail) > 1:
             yield head + tail[1] + tail[0] + tail[2:]
+
+
+def deletions(word: str) -> Iterator[str]:
+    """A word with each of its letters left out."""
+    yield from (word[:i] + word[i + 1 :] for i in range(len(word)))

@@ -8,21 +8,22 @@ are looked up; what is found is then compared letter by letter (`sound.likeness`
 A misspelled word is first replaced by the words of names from which it differs by one letter left out, added, changed
 or swapped (deletion neighbourhoods, as in SymSpell: a few look-ups per word).
 
-Append-only, one writer; readers need no lock. Which slots a reader sees is the generation's business.
+Append-only, one writer; readers need no lock. Which slots a reader sees is the generation's business. What a table
+began with does not change (`indexes.names.frozen`); of its names, those that get further slots are taken over.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
+from indexes.columns import hashed, paired
 from indexes.names.common import FUNCTION_WORDS, NICKNAMES, PARTICLES
-from indexes.names.found import significant
-from indexes.names.slips import SLIP_LENGTH, one_slip, slips_between
+from indexes.names.frozen import NO_NAMES, FrozenNames, Name, spelt_of
+from indexes.names.slips import SLIP_LENGTH, deletions, one_slip, slips_between
 from indexes.names.sound import likeness, readings, skeletons, writes_few_vowels
 from indexes.words import Word
 
-MAX_WORDS = 6  # significant words of a name that are compared
 MAX_READINGS = 4  # skeletons by which one reading of a word of a text is looked up
 MAX_FORMS = 24  # and of all its readings together
 MAX_CANDIDATES = 64  # names compared letter by letter for one pair of words
@@ -35,18 +36,6 @@ LIKE = 0.72  # and both together, where their skeletons have LONG letters or mor
 LONG = 6
 LIKE_SHORTER = 0.1  # how much liker they must be for each letter less: what is short is met by chance
 ALONE = 4  # consonants from which a single word is a name by its sound
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A name as it is compared: `spelt` are its significant words, `letters` the same in Latin; `slots` grow."""
-
-    words: tuple[str, ...]
-    spelt: tuple[str, ...]
-    letters: tuple[str, ...]
-    slots: list[int]
-    given: set[int]
-    """Slots of entries that state the name themselves, rather than it being found in their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +58,8 @@ class _Heard:
     text: str
     start: int
     end: int
-    forms: tuple[tuple[str, str], ...]
-    """(letters, skeleton)"""
+    forms: tuple[tuple[str, str, int], ...]
+    """(letters, skeleton, its number)"""
     few_vowels: bool
     typo: frozenset[str]
     """Words of names that this one may be a misspelling of."""
@@ -79,36 +68,83 @@ class _Heard:
 class NameTable:
     """Append-only. `add` costs the name's own words; `find` a few look-ups per word of the text."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: FrozenNames = NO_NAMES) -> None:
+        self._base = base
+        self._has_base = bool(len(base))
+        self._taken: dict[int, Name] = {}  # of the base, by its number there
         self._names: dict[tuple[str, ...], Name] = {}
-        self._pairs: dict[str, list[Name]] = {}
+        self._pairs: dict[int, list[Name]] = {}
         self._vocabulary: set[str] = set()
         self._deleted: dict[str, list[str]] = {}
+        self._together: dict[int, tuple[Name, ...]] = {}
 
     def add(self, words: Sequence[str], slot: int, *, given: bool = False) -> Name | None:
         """Adds a name (normal forms of its words) for a slot; None where no letter of it can be compared."""
         key = tuple(words)
-        name = self._names.get(key)
+        name = self._names.get(key) or self._taken_over(key) or self._made(key)
         if name is None:
-            spelt = tuple(word for word in significant(key) if readings(word))[:MAX_WORDS]
-            if not spelt or len(spelt) == 1 < len(key):  # of "The Who" nothing is left that is a name by itself
-                return None
-            letters = tuple(readings(word)[0] for word in spelt)
-            name = Name(key, spelt, letters, [], set())
-            for pair_key in dict.fromkeys(_keys(letters)):
-                self._pairs.setdefault(pair_key, []).append(name)
-            for word in letters:
-                self._learn(word)
-            self._names[key] = name
+            return None
         if given:
             name.given.add(slot)
         if not name.slots or name.slots[-1] != slot:
             name.slots.append(slot)
         return name
 
+    def add_found(self, names: Iterable[Sequence[str]], slot: int) -> None:
+        """Adds names that were found in the text of a slot's entry."""
+        known = tuple(added for words in names if (added := self.add(words, slot)) is not None)
+        if len(known) > 1:
+            self._together[slot] = known
+
+    def found_with(self, slot: int) -> tuple[Name, ...]:
+        """The names found in the text of a slot's entry, where there are several."""
+        return self._together.get(slot) or tuple(map(self._of_base, self._base.together(slot)))
+
+    def frozen(self) -> FrozenNames:
+        """Base and tail as one."""
+        return self._base.and_then(
+            {number: (name.slots, name.given) for number, name in self._taken.items()},
+            [name for name in self._names.values() if self._base.number(name.words) is None],
+            self._pairs,
+            self._vocabulary,
+            self._together,
+        )
+
+    def _taken_over(self, key: tuple[str, ...]) -> Name | None:
+        number = self._base.number(key)
+        if number is None:
+            return None
+        known = self._base.name(number)
+        self._taken[number] = self._names[key] = Name(
+            known.words, known.spelt, known.letters, list(known.slots), set(known.given)
+        )
+        return self._names[key]
+
+    def _made(self, key: tuple[str, ...]) -> Name | None:
+        spelt = spelt_of(key)
+        if not spelt or len(spelt) == 1 < len(key):  # of "The Who" nothing is left that is a name by itself
+            return None
+        letters = tuple(readings(word)[0] for word in spelt)
+        name = Name(key, spelt, letters, [], set())
+        for pair_key in dict.fromkeys(_keys(letters)):
+            self._pairs.setdefault(pair_key, []).append(name)
+        for word in letters:
+            self._learn(word)
+        self._names[key] = name
+        return name
+
+    def _of_base(self, number: int) -> Name:
+        return self._taken.get(number) or self._base.name(number)
+
+    def _candidates(self, key: int) -> Iterable[Name]:
+        after = self._pairs.get(key, ())
+        if not self._has_base or not (before := self._base.under(key)):
+            return after[:MAX_CANDIDATES]
+        return islice(chain(map(self._of_base, before), after), MAX_CANDIDATES)
+
     def find(self, words: Sequence[Word]) -> list[NameHit]:
         """The names that stand in a text: each with its surest place."""
-        if not self._names:
+        if not self._names and not self._has_base:
             return []
         heard = [self._hear(word) for word in _joined(words) if word.text not in PARTICLES]
         found: dict[tuple[str, ...], NameHit] = {}
@@ -132,41 +168,45 @@ class NameTable:
         letters = readings(word.text)
         for form in letters:
             forms |= dict.fromkeys((form, skeleton) for skeleton in skeletons(form)[:MAX_READINGS])
-        if word.text.isascii() and word.text not in self._vocabulary and len(word.text) >= SLIP_LENGTH - 1:
+        if word.text.isascii() and len(word.text) >= SLIP_LENGTH - 1 and not self._knows(word.text):
             typo = frozenset(self._near(word.text))
             misspelt = {(near, skeletons(near)[0]): None for near in typo if skeletons(near)}
             forms = misspelt | forms
             if len(word.text) >= SLIP_LENGTH:
                 forms[word.text, _initial(word.text)] = None
-        return _Heard(word.text, word.start, word.end, tuple(forms)[:MAX_FORMS], writes_few_vowels(word.text), typo)
+        looked_up = tuple((letters, skeleton, hashed(skeleton)) for letters, skeleton in islice(forms, MAX_FORMS))
+        return _Heard(word.text, word.start, word.end, looked_up, writes_few_vowels(word.text), typo)
 
     def _alone(self, heard: _Heard) -> Iterator[NameHit]:
-        for letters, skeleton in heard.forms:
-            for name in self._pairs.get(skeleton, ())[:MAX_CANDIDATES]:
+        for letters, skeleton, number in heard.forms:
+            for name in self._candidates(number):
                 exact = heard.text == name.spelt[0]
                 like = likeness(letters, name.letters[0], heard.few_vowels)
                 if exact or (like >= 0.85 and len(skeleton) >= ALONE):
                     yield NameHit(name, heard.start, heard.end, like, exact, whole=True)
 
     def _pair(self, a: _Heard, b: _Heard, *, next_to: bool) -> Iterator[NameHit]:
-        for a_letters, a_skeleton in a.forms:
-            for b_letters, b_skeleton in b.forms:
-                for name in self._pairs.get(_key(a_skeleton, b_skeleton), ())[:MAX_CANDIDATES]:
+        for a_letters, _, a_number in a.forms:
+            for b_letters, _, b_number in b.forms:
+                for name in self._candidates(paired(a_number, b_number)):
                     hit = _compare(name, a, a_letters, b, b_letters, next_to=next_to)
                     if hit is not None:
                         yield hit
 
     def _learn(self, word: str) -> None:
-        if word in self._vocabulary or len(word) < SLIP_LENGTH:
+        if len(word) < SLIP_LENGTH or self._knows(word):
             return
         self._vocabulary.add(word)
-        for form in (word, *_deletions(word)):
+        for form in (word, *deletions(word)):
             self._deleted.setdefault(form, []).append(word)
+
+    def _knows(self, word: str) -> bool:
+        return word in self._vocabulary or self._base.knows(word)
 
     def _near(self, word: str) -> Iterator[str]:
         seen: set[str] = set()
-        for form in (word, *_deletions(word)):
-            for near in self._deleted.get(form, ()):
+        for form in (word, *deletions(word)):
+            for near in chain(self._base.beside(form), self._deleted.get(form, ())):
                 if near not in seen and len(seen) < MAX_CANDIDATES and one_slip(word, near):
                     seen.add(near)
                     yield near
@@ -217,15 +257,15 @@ def _weight(word: str) -> float:
     return len(skeleton[0]) - 0.5 * skeleton[0].startswith("A") if skeleton else 0.0
 
 
-def _keys(letters: tuple[str, ...]) -> Iterator[str]:
+def _keys(letters: tuple[str, ...]) -> Iterator[int]:
     if len(letters) == 1:
-        yield from skeletons(letters[0])
+        yield from map(hashed, skeletons(letters[0]))
         return
     for i, j in _pairs(len(letters)):
         for a in _entry_forms(letters[i]):
             for b in _entry_forms(letters[j]):
                 if not (a.startswith(".") and b.startswith(".")):
-                    yield _key(a, b)
+                    yield paired(hashed(a), hashed(b))
 
 
 def _pairs(words: int) -> Iterator[tuple[int, int]]:
@@ -243,14 +283,6 @@ def _entry_forms(word: str) -> list[str]:
 
 def _initial(word: str) -> str:
     return "." + word[0]
-
-
-def _key(a: str, b: str) -> str:
-    return f"{a} {b}" if a <= b else f"{b} {a}"
-
-
-def _deletions(word: str) -> Iterator[str]:
-    yield from (word[:i] + word[i + 1 :] for i in range(len(word)))
 
 
 def _joined(words: Iterable[Word]) -> Iterator[Word]:

@@ -4,6 +4,8 @@ import random
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from indexes.names.table import NameTable
 from indexes.words import words_of
@@ -20,7 +22,22 @@ def found(made: NameTable, text: str) -> dict[str, bool]:
     return {" ".join(hit.name.words): hit.exact for hit in made.find(words_of(text))}
 
 
-NAMES = table("Hina Ameen", "Basil Mahfouz Al-Kuwaiti", "Nikolai Abilov", "Edward Patrick Sullivan", "Xin Lee Williams")
+WRITTEN = ("Hina Ameen", "Basil Mahfouz Al-Kuwaiti", "Nikolai Abilov", "Edward Patrick Sullivan", "Xin Lee Williams")
+NAMES = table(*WRITTEN)
+
+
+@pytest.fixture(params=["live", "frozen", "half frozen"])
+def names(request: pytest.FixtureRequest) -> NameTable:
+    """The same names as they were added, in arrays, and some of them on top of others in arrays."""
+    if request.param == "live":
+        return NAMES
+    if request.param == "frozen":
+        return NameTable(NAMES.frozen())
+    half = NameTable(table(*WRITTEN[:2]).frozen())
+    for slot, name in enumerate(WRITTEN[1:], 1):
+        half.add([word.text for word in words_of(name)], slot)
+    return half
+
 
 THERE = (
     ("What did Hina Ameen write?", "hina ameen"),
@@ -43,8 +60,8 @@ THERE = (
 
 
 @pytest.mark.parametrize(("text", "name"), THERE)
-def test_found(text: str, name: str) -> None:
-    assert name in found(NAMES, text)
+def test_found(names: NameTable, text: str, name: str) -> None:
+    assert name in found(names, text)
 
 
 ABSENT = (
@@ -59,13 +76,67 @@ ABSENT = (
 
 
 @pytest.mark.parametrize("text", ABSENT)
-def test_not_found(text: str) -> None:
-    assert found(NAMES, text) == {}
+def test_not_found(names: NameTable, text: str) -> None:
+    assert found(names, text) == {}
 
 
-def test_only_a_name_as_it_is_written_is_exact() -> None:
-    assert found(NAMES, "Hina Ameen") == {"hina ameen": True}
-    assert found(NAMES, "Ameen Hina") == {"hina ameen": False}
+def test_only_a_name_as_it_is_written_is_exact(names: NameTable) -> None:
+    assert found(names, "Hina Ameen") == {"hina ameen": True}
+    assert found(names, "Ameen Hina") == {"hina ameen": False}
+
+
+SPELT = st.sampled_from("Ann Anne Anna Roman Romans Roma Роман رومان Bo Robert Bob Patrik Patrick van".split())
+PEOPLE = st.lists(st.lists(SPELT, min_size=1, max_size=3).map(" ".join), max_size=6)
+
+
+@given(st.lists(st.tuples(PEOPLE, st.booleans(), st.booleans()), max_size=6), st.lists(SPELT, max_size=12))
+def test_what_is_put_in_arrays_at_any_time_answers_as_before(
+    entries: list[tuple[list[str], bool, bool]], said: list[str]
+) -> None:
+    live, frozen = NameTable(), NameTable()
+    for slot, (people, stated, freezes) in enumerate(entries):
+        names = [tuple(word.text for word in words_of(name)) for name in people]
+        for made in (live, frozen):
+            for name in names[:1] if stated else ():
+                made.add(name, slot, given=True)
+            made.add_found(names, slot)
+        if freezes:
+            frozen = NameTable(frozen.frozen())
+
+    def told(made: NameTable, slot: int) -> list[tuple[object, ...]]:
+        return [(name.words, list(name.slots)) for name in made.found_with(slot)]
+
+    def hits(made: NameTable) -> list[tuple[object, ...]]:
+        return [
+            (
+                h.name.words,
+                h.name.letters,
+                list(h.name.slots),
+                h.name.given,
+                h.start,
+                h.end,
+                h.likeness,
+                h.exact,
+                h.whole,
+            )
+            for h in made.find(words_of(" ".join(said)))
+        ]
+
+    for again in (frozen, NameTable(frozen.frozen())):
+        assert hits(again) == hits(live)
+        assert [told(again, slot) for slot in range(7)] == [told(live, slot) for slot in range(7)]
+
+
+def test_a_name_of_many_entries_and_words_of_many_names() -> None:
+    """More than are compared for one pair of words: the first ones, in arrays as well."""
+    spelt = [f"Roman{a}{b} Abilov" for a in "abdeilmnorst" for b in "aeiouxyz"]
+    live = table(*spelt)
+    half = NameTable(table(*spelt[:40]).frozen())
+    for slot, name in enumerate(spelt):
+        half.add([word.text for word in words_of(name)], slot)
+    for text in ("Romano Abilov", "Ромам Абилов", "Romanaa Abilov"):
+        words = words_of(text)
+        assert [h.name.words for h in half.find(words)] == [h.name.words for h in live.find(words)]
 
 
 def test_an_article_before_one_word_is_no_name_by_itself() -> None:

@@ -1,5 +1,6 @@
 """Phrases: exactly what a naive search over the words finds, for the reader that may see it."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -12,13 +13,18 @@ from indexes.words import words_of
 # Few letters, so that phrases overlap, repeat and begin like one another.
 phrases = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map(tuple), max_size=8)
 sentences = st.lists(st.sampled_from("abcx"), max_size=25)
+freezings = st.sets(st.integers(0, 8))
+"""Before which of the phrases a table is put in arrays, and whether at the end."""
 
 
-def table_of(*drawn: tuple[str, ...]) -> PhraseTable:
+def table_of(*drawn: tuple[str, ...], frozen: Iterable[int] = ()) -> PhraseTable:
+    """A table of phrases with their numbers as slots; it is frozen before those at the given places."""
     table = PhraseTable()
     for slot, phrase in enumerate(drawn):
+        if slot in frozen:
+            table = PhraseTable(table.frozen())
         table.add(phrase, slot)
-    return table
+    return PhraseTable(table.frozen()) if len(drawn) in frozen else table
 
 
 def naive(drawn: list[tuple[str, ...]], said: list[str]) -> list[tuple[int, int, int]]:
@@ -34,19 +40,21 @@ def naive(drawn: list[tuple[str, ...]], said: list[str]) -> list[tuple[int, int,
     )
 
 
-@given(phrases, sentences, st.sets(st.integers(0, 7)))
-def test_finds_what_a_naive_search_finds(drawn: list[tuple[str, ...]], said: list[str], seen: set[int]) -> None:
+@given(phrases, sentences, st.sets(st.integers(0, 7)), freezings)
+def test_finds_what_a_naive_search_finds(
+    drawn: list[tuple[str, ...]], said: list[str], seen: set[int], frozen: set[int]
+) -> None:
     words = words_of(" ".join(said))
-    hits = PhraseWalk(table_of(*drawn), seen.__contains__).advance(words)
+    hits = PhraseWalk(table_of(*drawn, frozen=frozen), seen.__contains__).advance(words)
     expected = [(slot, words[a].start, words[b - 1].end) for slot, a, b in naive(drawn, said) if slot in seen]
     assert [(hit.slot, hit.start, hit.end) for hit in hits] == expected
 
 
-@given(phrases, sentences)
+@given(phrases, sentences, freezings)
 def test_start_is_the_earliest_phrase_that_can_still_be_completed(
-    drawn: list[tuple[str, ...]], said: list[str]
+    drawn: list[tuple[str, ...]], said: list[str], frozen: set[int]
 ) -> None:
-    walk = PhraseWalk(table_of(*drawn), lambda slot: True)
+    walk = PhraseWalk(table_of(*drawn, frozen=frozen), lambda slot: True)
     words = words_of(" ".join(said))
     for count, word in enumerate(words, 1):
         walk.advance([word])
@@ -54,11 +62,11 @@ def test_start_is_the_earliest_phrase_that_can_still_be_completed(
         assert walk.start == (words[tails[0]].start if tails else None)
 
 
-@given(phrases, phrases, sentences)
+@given(phrases, phrases, sentences, freezings)
 def test_a_table_that_grows_under_a_walk_changes_nothing_for_the_old(
-    old: list[tuple[str, ...]], new: list[tuple[str, ...]], said: list[str]
+    old: list[tuple[str, ...]], new: list[tuple[str, ...]], said: list[str], frozen: set[int]
 ) -> None:
-    table, count = table_of(*old), len(old)
+    table, count = table_of(*old, frozen=frozen), len(old)
     walk = PhraseWalk(table, lambda slot: slot < count)
     words, hits = words_of(" ".join(said)), []
     for place, word in enumerate(words):
@@ -86,6 +94,8 @@ def test_longest_span_has_room_for_markup_and_no_more() -> None:
     table = table_of(("abcdefgh",) * PASSAGE_WORDS)
     assert 4 * 8 * PASSAGE_WORDS < table.longest_span < 6 * 8 * PASSAGE_WORDS
     assert table.longest_word == 8
+    again = PhraseTable(table.frozen())
+    assert (again.longest_word, again.longest_span) == (table.longest_word, table.longest_span)
     assert PhraseTable().longest_span < 100
 
 

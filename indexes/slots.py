@@ -1,0 +1,253 @@
+"""Slots: where each version of each entry stands in an index, and what is known of it besides its words and vectors.
+
+A table of slots is a *base* that does not change (`FrozenSlots`, arrays) and what came after. Slots are numbered
+through: those of the base first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from indexes.columns import Array, Blobs, Columns, Found, hashed, part, text_of, texts_of, under
+from indexes.entries import Kind, State, Storage
+
+KINDS, STATES, STORAGES = tuple(Kind), tuple(State), tuple(Storage)
+
+NO_THRESHOLD = 0.0  # thresholds are above 0
+READ = 16384  # slots of a base that are kept ready: some four megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A version of an entry, without its text: the fields of `Entry`, and the generation from which it is there.
+
+    `secret` are the words that only its answers hold (`indexes.secret`), packed.
+    """
+
+    id: str
+    set_id: str
+    kind: Kind
+    state: State
+    storage: Storage
+    threshold: float | None
+    raised: int
+    born: int
+    secret: bytes = field(default=b"", repr=False)
+
+
+class FrozenSlots:
+    """Slots in arrays; those that were gone when it was made are there, and dead."""
+
+    def __init__(self, columns: Mapping[str, Array]) -> None:
+        self._columns = dict(columns)
+        self._ids, self._sets = Blobs(part("ids", columns)), Blobs(part("sets", columns))
+        self._secrets, self._by_id = Blobs(part("secrets", columns)), Found(part("by_id", columns))
+        self._set_ids = [text_of(name) for name in self._sets]
+        self._dead, self._kind, self._state = (columns[name].data for name in ("dead", "kind", "state"))
+        self._storage, self._raised, self._set = (columns[name].data for name in ("storage", "raised", "set"))
+        self._threshold, self._born = columns["threshold"].data, columns["born"].data
+        self._read = lru_cache(READ)(self._made)
+        self.living = len(self) - int(np.count_nonzero(columns["dead"]))
+        """How many are not dead."""
+
+    @classmethod
+    def of(cls, slots: Sequence[Slot], dead: Mapping[int, int]) -> "FrozenSlots":
+        """Of slots numbered from 0; those in `dead` are dead."""
+        sets = list(dict.fromkeys(slot.set_id for slot in slots))
+        numbers = {name: number for number, name in enumerate(sets)}
+        thresholds = [slot.threshold or NO_THRESHOLD for slot in slots]
+        by_id = Found.of_pairs((hashed(slot.id), number) for number, slot in enumerate(slots))
+        return cls(
+            {
+                "dead": np.array([number in dead for number in range(len(slots))], np.uint8),
+                "kind": np.array([KINDS.index(slot.kind) for slot in slots], np.uint8),
+                "state": np.array([STATES.index(slot.state) for slot in slots], np.uint8),
+                "storage": np.array([STORAGES.index(slot.storage) for slot in slots], np.uint8),
+                "raised": np.array([slot.raised for slot in slots], np.uint8),
+                "set": np.array([numbers[slot.set_id] for slot in slots], np.uint32),
+                "threshold": np.array(thresholds, np.float64),
+                "born": np.array([slot.born for slot in slots], np.int64),
+                **under("ids", texts_of(slot.id for slot in slots).columns()),
+                **under("sets", texts_of(sets).columns()),
+                **under("secrets", Blobs.of(slot.secret for slot in slots).columns()),
+                **under("by_id", by_id.columns()),
+            }
+        )
+
+    def and_then(self, others: "FrozenSlots", died: Mapping[int, int]) -> "FrozenSlots":
+        """With others behind; those in `died` are dead now."""
+        sets = list(dict.fromkeys([*self._set_ids, *others._set_ids]))
+        renamed = np.array([sets.index(name) for name in others._set_ids] or [0], np.uint32)
+        mine, more = self._columns, others._columns
+        columns = {
+            name: np.concatenate([mine[name], more[name]])
+            for name in ("dead", "kind", "state", "storage", "raised", "threshold", "born")
+        }
+        columns["set"] = np.concatenate([mine["set"], renamed[more["set"]]])
+        columns["dead"][[slot for slot in died if slot < len(self)]] = 1
+        keys, numbers = others._by_id.pairs()
+        by_id = self._by_id.and_then(Found.of(keys, numbers + np.uint32(len(self))))
+        return FrozenSlots(
+            columns
+            | under("ids", self._ids.and_then(others._ids).columns())
+            | under("sets", texts_of(sets).columns())
+            | under("secrets", self._secrets.and_then(others._secrets).columns())
+            | under("by_id", by_id.columns())
+        )
+
+    def __len__(self) -> int:
+        return len(self._dead)
+
+    def __getitem__(self, slot: int) -> Slot:
+        return self._read(slot)
+
+    def is_dead(self, slot: int) -> bool:
+        return bool(self._dead[slot])
+
+    def of_entry(self, entry_id: str) -> int | None:
+        """The slot of an entry, unless it is dead."""
+        for slot in self._by_id.get(hashed(entry_id)):
+            if not self._dead[slot] and self._read(slot).id == entry_id:
+                return slot
+        return None
+
+    def of_set(self, set_id: str) -> Iterator[int]:
+        """The slots of a set that are not dead."""
+        if set_id in self._set_ids:
+            number = self._set_ids.index(set_id)
+            yield from np.flatnonzero((self._columns["set"] == number) & (self._columns["dead"] == 0)).tolist()
+
+    def columns(self) -> Columns:
+        return self._columns
+
+    def _made(self, slot: int) -> Slot:
+        return Slot(
+            text_of(self._ids[slot]),
+            self._set_ids[self._set[slot]],
+            KINDS[self._kind[slot]],
+            STATES[self._state[slot]],
+            STORAGES[self._storage[slot]],
+            self._threshold[slot] or None,
+            self._raised[slot],
+            self._born[slot],
+            self._secrets[slot],
+        )
+
+
+class SlotTable:
+    """All slots of an index: base and tail. Append-only, one writer; what died is marked with its generation."""
+
+    def __init__(self, base: FrozenSlots | None = None) -> None:
+        self._base = base if base is not None else FrozenSlots.of((), {})
+        self._first = len(self._base)
+        self._tail: list[Slot] = []
+        self._died: dict[int, int] = {}
+        self._slot_of: dict[str, int] = {}
+        self.living = self._base.living
+        """Entries that are there, by what was applied so far."""
+
+    def __len__(self) -> int:
+        return self._first + len(self._tail)
+
+    @property
+    def added(self) -> int:
+        """How many are not in the base."""
+        return len(self._tail)
+
+    def __getitem__(self, slot: int) -> Slot:
+        return self._base[slot] if slot < self._first else self._tail[slot - self._first]
+
+    def visible(self, slot: int, generation: int) -> bool:
+        """True when the slot is part of a generation, which is not older than the base."""
+        if slot < self._first:
+            there = not self._base.is_dead(slot)
+        else:
+            there = self._tail[slot - self._first].born <= generation
+        return there and generation < self._died.get(slot, generation + 1)
+
+    def add(self, one: Slot) -> int:
+        """The number of a new slot, which stands for its entry from now on."""
+        number = len(self)
+        self._tail.append(one)
+        self._slot_of[one.id] = number
+        self.living += 1
+        return number
+
+    def drop(self, entry_id: str, generation: int) -> None:
+        """Marks the slot of an entry as dead, if it is there."""
+        slot = self._slot_of.pop(entry_id, None)
+        if slot is None:
+            slot = self._base.of_entry(entry_id)
+        if slot is not None and slot not in self._died:
+            self._died[slot] = generation
+            self.living -= 1
+
+    def of_set(self, set_id: str) -> list[str]:
+        """The entries of a set that are there."""
+        of_base = (self._base[slot].id for slot in self._base.of_set(set_id) if slot not in self._died)
+        return [*of_base, *(name for name, slot in self._slot_of.items() if self[slot].set_id == set_id)]
+
+    def frozen(self) -> FrozenSlots:
+        """Base and tail as one."""
+        mine = {slot - self._first: number for slot, number in self._died.items() if slot >= self._first}
+        return self._base.and_then(FrozenSlots.of(self._tail, mine), self._died)
+
+
+class FrozenRows:
+    """Which slot each row of the vectors belongs to, and the details of its text (`indexes.names.details`)."""
+
+    def __init__(self, columns: Mapping[str, Array]) -> None:
+        self._columns = dict(columns)
+        self._slots = columns["slots"].data
+        self._details = Blobs(part("details", columns))
+
+    @classmethod
+    def of(cls, slots: Sequence[int], details: Sequence[bytes]) -> "FrozenRows":
+        return cls({"slots": np.array(slots, np.uint32), **under("details", Blobs.of(details).columns())})
+
+    def and_then(self, others: "FrozenRows") -> "FrozenRows":
+        """With others behind."""
+        slots = np.concatenate([self._columns["slots"], others._columns["slots"]])
+        return FrozenRows({"slots": slots, **under("details", self._details.and_then(others._details).columns())})
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def slot(self, row: int) -> int:
+        return self._slots[row]
+
+    def details(self, row: int) -> bytes:
+        return self._details[row]
+
+    def columns(self) -> Columns:
+        return self._columns
+
+
+class RowTable:
+    """All rows of an index: base and tail. Append-only, one writer."""
+
+    def __init__(self, base: FrozenRows | None = None) -> None:
+        self._base = base if base is not None else FrozenRows.of((), ())
+        self._first = len(self._base)
+        self._slots: list[int] = []
+        self._details: list[bytes] = []
+
+    def __len__(self) -> int:
+        return self._first + len(self._slots)
+
+    def add(self, slot: int, details: Sequence[bytes]) -> None:
+        """Rows of a slot, one for each of the details. Comes before their vectors: who sees a row looks it up here."""
+        self._details.extend(details)
+        self._slots.extend([slot] * len(details))
+
+    def slot(self, row: int) -> int:
+        return self._base.slot(row) if row < self._first else self._slots[row - self._first]
+
+    def details(self, row: int) -> bytes:
+        return self._base.details(row) if row < self._first else self._details[row - self._first]
+
+    def frozen(self) -> FrozenRows:
+        """Base and tail as one."""
+        return self._base.and_then(FrozenRows.of(self._slots, self._details))
