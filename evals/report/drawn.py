@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from evals.metrics.deviation import deviation_score
+from evals.report.cells import bold, table
 from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
 from evals.report.published import DEVIATIONS, UTILITIES
 
@@ -13,12 +15,11 @@ def section(title: str, hint: str, body: str) -> str:
     return f'<section><h2>{escape(title)}</h2><p class="hint">{escape(hint)}</p>{body}</section>' if body else ""
 
 
-def _legend(arms: Sequence[str]) -> str:
-    return (
-        '<div class="legend">'
-        + "".join(f'<span><i class="arm{place}"></i>{escape(arm)}</span>' for place, arm in enumerate(arms))
-        + "</div>"
-    )
+def _legend(shown: Sequence[str], arms: Sequence[str] | None = None) -> str:
+    """Colours of some arms, by their place among all."""
+    places = {arm: place for place, arm in enumerate(arms or shown)}
+    marks = (f'<span><i class="arm{places[arm]}"></i>{escape(arm)}</span>' for arm in shown)
+    return f'<div class="legend">{"".join(marks)}</div>'
 
 
 def planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
@@ -29,16 +30,25 @@ def planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         forget, retain = sets.get("forget", {}).get("rouge"), sets.get("retain", {}).get("rouge")
         if forget and retain:
             near[arm] = (retain["value"], forget["value"])
-        if totals["forget_efficacy"] is not None and totals["model_utility_closer_look"] is not None:
+        if totals.get("forget_efficacy") is not None and totals.get("model_utility_closer_look") is not None:
             ours[arm] = (totals["model_utility_closer_look"], totals["forget_efficacy"])
     if not near and not ours:
         return ""
-    charts = (forget_retain_plane(near, DEVIATIONS) if near else "") + (utility_plane(ours, UTILITIES) if ours else "")
+    charts = forget_retain_plane(near, DEVIATIONS) + _ranked(near) if near else ""
+    charts += utility_plane(ours, UTILITIES) if ours else ""
     hint = (
         "The upper right corner forgets all and keeps all. Dashed arcs: deviation scores published for TOFU with "
         "Llama-2-7B; other models and data, for orientation only."
     )
     return section("Forgetting and keeping", hint, f'{_legend(arms)}<div class="side">{charts}</div>')
+
+
+def _ranked(points: Mapping[str, tuple[float, float]]) -> str:
+    """Arms and published results by deviation score, best first."""
+    measured = [(deviation_score(forget, retain), bold(arm), "this run") for arm, (retain, forget) in points.items()]
+    published = [(one.score, escape(one.name), "published") for one in DEVIATIONS]
+    rows = [[name, f"{score:.1f}", source] for score, name, source in sorted(measured + published)]
+    return f"<div>{table(['', 'deviation score', ''], rows)}</div>"
 
 
 def subsets(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
@@ -51,11 +61,12 @@ def subsets(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
     ):
         groups = _bars(summary, arms, metric, _is_plain)
         if groups:
+            shown = [arm for arm in arms if any(arm in bars for bars in groups.values())]
             body += f"<p class=hint>{title}</p>{grouped_bars(groups, arms)}"
     return section(
         "By set",
         "Bars are means, whiskers 95 % intervals; point at one for its numbers.",
-        body and _legend(arms) + body,
+        body and _legend(shown, arms) + body,
     )
 
 
@@ -71,12 +82,13 @@ def _is_language(name: str) -> bool:
 
 def languages(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
     """Bars by language, where there are several."""
-    groups = _bars(summary, arms, "rouge", _is_language)
-    return section(
-        "By language",
-        "ROUGE-L recall of each set and language.",
-        _legend(arms) + grouped_bars(groups, arms) if groups else "",
-    )
+    body = ""
+    for metric, title in (("matched", "Questions on which the guards acted"), ("rouge", "ROUGE-L recall")):
+        groups = _bars(summary, arms, metric, _is_language)
+        spoken = [arm for arm in arms if any(arm in bars for bars in groups.values())]
+        if groups:
+            body += f"<p class=hint>{title}</p>{grouped_bars(groups, arms)}"
+    return section("By language", "Each set and language.", body and _legend(spoken, arms) + body)
 
 
 def _bars(

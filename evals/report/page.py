@@ -28,6 +28,7 @@ HEADLINE = (
 
 TOTALS = (
     ("model_utility", "model utility (TOFU)"),
+    ("utility_of_raw", "of the raw arm's"),
     ("model_utility_closer_look", "model utility (A Closer Look)"),
     ("forget_efficacy", "forget efficacy"),
     ("deviation_score", "deviation score"),
@@ -35,7 +36,8 @@ TOTALS = (
     ("privleak", "PrivLeak %"),
     ("fingerprint", "refusal fingerprint (AUC)"),
 )
-HIDDEN = '<span class="hidden">hidden; --show-text shows it</span>'
+HIDDEN = "What was asked and said is hidden; --show-text shows it."
+COMPARED = ("rouge", "probability", "accuracy", "turned_away")
 MAX_ARMS = 6  # colours of the palette
 
 
@@ -83,7 +85,7 @@ def page(report: Report) -> str:
         _settings(report),
     ]
     title = f"What {escape(str(settings['model']))} still tells"
-    sub = f"Suite {escape(str(settings['suite']))}, {settings['items']} items, arms {escape(', '.join(arms))}."
+    sub = f"{escape(str(settings['suite']))}, {settings['items']} items, arms {escape(', '.join(arms))}."
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -98,6 +100,7 @@ def page(report: Report) -> str:
 
 def _cards(summary: Mapping[str, Any], attacks: Mapping[str, Any] | None, arms: Sequence[str]) -> str:
     """The last arm's numbers that say most, beside the first one's."""
+    arms = [arm for arm in arms if "forget" in summary["arms"][arm]["sets"]] or arms
     first, last = summary["arms"][arms[0]], summary["arms"][arms[-1]]
     cards = []
     for metric, subset, title in (
@@ -108,7 +111,7 @@ def _cards(summary: Mapping[str, Any], attacks: Mapping[str, Any] | None, arms: 
         if found[1]:
             before = f"; {arms[0]} {found[0]['value']:.2f}" if found[0] and len(arms) > 1 else ""
             cards.append((f"{found[1]['value']:.2f}", f"{title} (ROUGE-L, {arms[-1]}{before})"))
-    if (deviation := last["totals"]["deviation_score"]) is not None:
+    if (deviation := last["totals"].get("deviation_score")) is not None:
         cards.append((f"{deviation:.1f}", f"deviation score ({arms[-1]}; 0 is best)"))
     if attacks:
         guarded = [(arm, one) for arm, one in attacks["total"].items() if arm != "raw"]
@@ -124,6 +127,7 @@ def _headline(report: Report, arms: Sequence[str]) -> str:
         for metric, subset, title, _ in HEADLINE
         if any(metric in sets[arm].get(subset, {}) for arm in arms)
     ]
+    arms = [arm for arm in arms if any(metric in sets[arm].get(subset, {}) for metric, subset, _ in columns)]
     rows = [
         [bold(arm), *(estimate(sets[arm].get(subset, {}).get(metric)) for metric, subset, _ in columns)] for arm in arms
     ]
@@ -135,34 +139,30 @@ def _headline(report: Report, arms: Sequence[str]) -> str:
 
 
 def _differences(summary: Mapping[str, Any]) -> str:
+    """Those that there are; of sets in which every item is alike, the names."""
     first = next(iter(summary["arms"]))
-    rows = [
-        [bold(arm), escape(subset), escape(metric), signed(one)]
-        for arm, sets in summary["differences"].items()
-        for subset, metrics in sets.items()
-        for metric, one in metrics.items()
-        if metric in ("rouge", "probability", "accuracy", "turned_away")
-    ]
+    rows, alike = [], []
+    for arm, sets in summary["differences"].items():
+        for subset, metrics in sets.items():
+            shown = {metric: one for metric, one in metrics.items() if metric in COMPARED}
+            if not any(any(one["interval95"]) for one in shown.values()):
+                alike.append(f"{subset} ({arm})")
+                continue
+            rows += [[bold(arm), escape(subset), escape(metric), signed(one)] for metric, one in shown.items()]
     hint = f"Mean difference from {first}, item by item; bold where its 95 % interval does not hold 0."
-    return drawn.section(
-        "Differences between arms", hint, table(["arm", "set", "metric", "difference"], rows) if rows else ""
-    )
+    same = f'<p class="note">No difference in any item: {escape(", ".join(alike))}.</p>' if alike else ""
+    body = (table(["arm", "set", "metric", "difference"], rows) if rows else "") + same
+    return drawn.section("Differences between arms", hint, body)
 
 
 def _cases(title: str, hint: str, cases: Sequence[Case], report: Report) -> str:
-    rows = [
-        [
-            bold(case.arm),
-            f"<code>{escape(case.item)}</code>",
-            f"{case.score:.2f}",
-            escape(case.question) if report.show_text else HIDDEN,
-            escape(case.said) if report.show_text else HIDDEN,
-        ]
-        for case in cases
-    ]
-    return drawn.section(
-        title, hint, table(["arm", "item", "score", "asked", "said"], rows, texts=(3, 4)) if rows else ""
-    )
+    if not cases:
+        return ""
+    rows = [[bold(case.arm), f"<code>{escape(case.item)}</code>", f"{case.score:.2f}"] for case in cases]
+    if not report.show_text:
+        return drawn.section(title, f"{hint} {HIDDEN}", table(["arm", "item", "ROUGE-L"], rows))
+    told = [[*row, escape(case.question), escape(case.said)] for row, case in zip(rows, cases, strict=True)]
+    return drawn.section(title, hint, table(["arm", "item", "ROUGE-L", "asked", "said"], told, texts=(3, 4)))
 
 
 def _cost(summary: Mapping[str, Any], arms: Sequence[str]) -> str:

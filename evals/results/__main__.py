@@ -60,7 +60,7 @@ def _judge_again(out: Path) -> None:
     """Metrics of answers that are kept already: with the metrics as they are now, and the reference if there is one."""
     reference = RunFolder(out / UNTAUGHT) if (out / UNTAUGHT / "items.jsonl").exists() else None
     embedder = OnnxEmbedder(load(None).embedder_path, threads=2)
-    for name in ("tofu", "author", "draws", "refusals", "languages"):
+    for name in ("tofu", "author", "likelihood", "draws", "refusals", "languages"):
         if (out / name / "answers.jsonl").exists():
             summarised(RunFolder(out / name), embedder, None, reference)
 

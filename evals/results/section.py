@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from evals.attacks.corpus import families
+from evals.attacks.merged import merged
 from evals.results.tables import (
     attack_table,
     cost_table,
     draws_table,
     headline,
     language_table,
-    merged,
+    likelihood_table,
     refusal_table,
     run_table,
 )
 from evals.runs.folder import SUMMARY
 
-STEPS = ("tofu", "author", "draws", "refusals", "languages")
+STEPS = ("tofu", "author", "likelihood", "draws", "refusals", "languages")
 
 
 def section(out: Path) -> str:
@@ -27,7 +28,7 @@ def section(out: Path) -> str:
 
 
 def _parts(out: Path) -> Iterator[str]:
-    tofu, author, draws, refusals, languages = (_summary(out / name) for name in STEPS)
+    tofu, author, likelihood, draws, refusals, languages = (_summary(out / name) for name in STEPS)
     if tofu:
         yield f"### Three authors\n\nAll that was taught of forget05. {_how(tofu)}\n\n" + headline(tofu)
     if author:
@@ -36,6 +37,8 @@ def _parts(out: Path) -> Iterator[str]:
             f"`ladder` is offset, instruct, refuse. {_how(author)}\n\n" + headline(author)
         )
         yield "What it costs, eight requests side by side:\n\n" + cost_table(author)
+    if likelihood:
+        yield "Probabilities of the true answers, in the evaluator's role:\n\n" + likelihood_table(likelihood)
     if draws:
         settings = draws["settings"]
         yield (

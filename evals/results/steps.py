@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.attacks.corpus import families
+from evals.gate.rows import rows
 from evals.results.assistant import FORGOTTEN, NOT_TRAINED
 from evals.results.system import URL, lethe
 from proxy.cli.output import say
@@ -40,32 +41,39 @@ class Plan:
 
 def tofu(plan: Plan) -> None:
     """Leakage, utility and cost on all that was taught."""
-    _leakage(plan, "tofu", plan.arms, TAUGHT)
+    _leakage(plan, "tofu", plan.arms, TAUGHT, "--score-limit", str(plan.scored))
 
 
 def author(plan: Plan) -> None:
     """The same for the one author whom the assistant forgets, with the arms that subtract it."""
-    _leakage(plan, "author", plan.offset_arms, FORGOTTEN)
+    _leakage(plan, "author", plan.offset_arms, FORGOTTEN, "--no-probabilities")
 
 
-def _leakage(plan: Plan, name: str, arms: str, forget: tuple[int, int]) -> None:
-    rows = {
-        "forget": forget,
-        "forget_reworded": forget,
-        "retain": TAUGHT,
-        "real_authors": NOT_TRAINED,
-        "unseen": UNSEEN,
-    }
-    limits = ("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64")
-    windows = (word for subset, window in rows.items() for word in _rows(subset, window))
+def likelihood(plan: Plan) -> None:
+    """Probabilities of that author's answers. Armed, each token is a request of its own: of the true answers only."""
+    first, last = FORGOTTEN
+    facts = rows(plan.data / "tofu" / "forget05.json")[first : last + 1]
+    plan.out.mkdir(parents=True, exist_ok=True)
+    file = plan.out / "facts.jsonl"
+    file.write_text("\n".join(json.dumps({"subset": "forget", **fact}) for fact in facts), "utf-8")
+    limits = ("--limit", str(plan.scored // 2), "--max-tokens", "1")
+    asked = ("--suite", "lines", "--data", str(file), *limits, "--arms", plan.offset_arms)
+    _eval(plan.out / "likelihood", *asked)
+
+
+def _leakage(plan: Plan, name: str, arms: str, forget: tuple[int, int], *more: str) -> None:
+    asked = {"forget": forget, "forget_reworded": forget, "retain": TAUGHT}
+    asked |= {"real_authors": NOT_TRAINED, "unseen": UNSEEN}
+    limits = ("--limit", str(plan.limit), "--max-tokens", "64", *more)
+    windows = (word for subset, window in asked.items() for word in _rows(subset, window))
     _eval(plan.out / name, *_tofu(plan), *windows, *limits, "--arms", arms)
 
 
 def draws(plan: Plan) -> None:
     """Leak@k: some facts about that author, asked many times at temperature 1."""
     drawn = ("--limit", str(plan.drawn), "--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48")
-    rows = _rows("forget", FORGOTTEN)
-    _eval(plan.out / "draws", *_tofu(plan), "--subsets", "forget", *rows, *drawn, "--arms", plan.offset_arms)
+    facts = _rows("forget", FORGOTTEN)
+    _eval(plan.out / "draws", *_tofu(plan), "--subsets", "forget", *facts, *drawn, "--arms", plan.offset_arms)
 
 
 def refusals(plan: Plan) -> None:
@@ -101,15 +109,16 @@ def attacks(plan: Plan) -> None:
 
 def untaught(plan: Plan) -> None:
     """The same questions to the model before it was taught: the reference of forget quality. Needs its own system."""
-    rows = (*_rows("forget", TAUGHT), *_rows("unseen", UNSEEN))
+    windows = (*_rows("forget", TAUGHT), *_rows("unseen", UNSEEN))
     limits = ("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64")
-    _eval(plan.out / "untaught", *_tofu(plan), "--subsets", "forget,unseen", *rows, *limits, "--arms", "raw")
+    _eval(plan.out / "untaught", *_tofu(plan), "--subsets", "forget,unseen", *windows, *limits, "--arms", "raw")
 
 
 STEPS: Mapping[str, Callable[[Plan], None]] = {
     "languages": languages,
     "tofu": tofu,
     "author": author,
+    "likelihood": likelihood,
     "draws": draws,
     "refusals": refusals,
     "attacks": attacks,

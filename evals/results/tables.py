@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.metrics.intervals import share
-
 BEGIN, END = "<!-- evidence: made by `make results` -->", "<!-- end of evidence -->"
 
 ROWS = (
@@ -113,6 +111,15 @@ def draws_table(summary: Mapping[str, Any]) -> str:
     return _table(head, [[arm, *(_estimate(sets.get(name)) for name in names)] for arm, sets in arms.items()])
 
 
+def likelihood_table(summary: Mapping[str, Any]) -> str:
+    """An arm a row: how likely the true answers are, token by token."""
+    metrics = ("probability", "exact_memorisation", "extraction_strength")
+    arms = {arm: found["sets"]["forget"] for arm, found in summary["arms"].items()}
+    count = next(iter(arms.values()))["n"]
+    head = [f"arm (n {count})", *(dict(ROWS)[metric] for metric in metrics)]
+    return _table(head, [[arm, *(_estimate(sets.get(metric)) for metric in metrics)] for arm, sets in arms.items()])
+
+
 def language_table(summary: Mapping[str, Any]) -> str:
     """A language a row: on what share of each kind of question the last arm acted."""
     arm = list(summary["arms"])[-1]
@@ -173,34 +180,6 @@ def attack_table(attacks: Mapping[str, Any]) -> str:
         for family, found in (*attacks["families"].items(), ("**all**", attacks["total"]))
     ]
     return _table(["family", *arms, "by chance"], rows)
-
-
-def merged(parts: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> dict[str, Any]:
-    """Results of several campaigns on the same entries, with different families or arms, as one: families of `order`
-    first, in that order."""
-    tried = {name for part in parts for name in part["families"]}
-    families: dict[str, dict[str, Any]] = {name: {} for name in order if name in tried}
-    for part in parts:
-        for name, found in part["families"].items():
-            families.setdefault(name, {}).update(found)
-    arms = dict.fromkeys(arm for part in parts for arm in part["total"])
-    total = {}
-    for arm in arms:
-        of_arm = [found[arm] for found in families.values() if arm in found]
-        leaks, attempts = sum(one["leaks"] for one in of_arm), sum(one["attempts"] for one in of_arm)
-        estimate = share(leaks, attempts)
-        guessed = sum(one["chance"] * one["attempts"] for one in of_arm if one["chance"] is not None)
-        total[arm] = {
-            "attempts": attempts,
-            "leaks": leaks,
-            "declined": sum(one["declined"] for one in of_arm),
-            "failed": sum(one["failed"] for one in of_arm),
-            "chance": round(guessed / attempts, 5) if attempts else None,
-            "rate": round(estimate.value, 5),
-            "interval95": [round(estimate.low, 5), round(estimate.high, 5)],
-        }
-    leaks_found = [leak for part in parts for leak in part["leaks"]]
-    return {"settings": parts[0]["settings"], "families": families, "total": total, "leaks": leaks_found}
 
 
 def placed(page: str, section: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 import orjson
 
+from evals.attacks.merged import merged as merged_attacks
 from evals.report.page import Case, Report, page
 from evals.runs.client import RunError
 from evals.runs.folder import SUMMARY, RunFolder
@@ -26,19 +27,25 @@ WORST = 8  # answers of each kind and arm: a page, not an archive
     show_default=True,
     help="The file to write.",
 )
-@click.option("--attacks", type=click.Path(path_type=Path, dir_okay=False), help="JSON of 'lethe attack'.")
+@click.option(
+    "--attacks",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="JSON of 'lethe attack'; of other families or arms when repeated.",
+)
 @click.option("--show-text", is_flag=True, help="Show what was asked and said; hidden by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def report(runs: tuple[Path, ...], out: Path, attacks: Path | None, show_text: bool, as_json: bool) -> None:
+def report(runs: tuple[Path, ...], out: Path, attacks: tuple[Path, ...], show_text: bool, as_json: bool) -> None:
     """Draw finished RUNS as one HTML file that loads nothing.
 
-    Several runs of one suite are drawn together: their arms are put side by side, those of later folders behind.
+    Several runs are drawn together: arms of one suite are put side by side, those of later folders behind; sets of
+    another suite, such as other languages, are put beside those of the same arm.
 
     \b
-    lethe eval report runs/tofu --attacks attacks.json --out report.html
+    lethe eval report runs/tofu runs/languages --attacks raw.json --attacks guarded.json --out report.html
     """
     try:
-        found = _merged([RunFolder(path) for path in runs], show_text=show_text, attacks=_attacks(attacks))
+        found = _merged([RunFolder(path) for path in runs], show_text=show_text, attacks=_all_attacks(attacks))
     except RunError as error:
         fail(str(error), USAGE)
     try:
@@ -54,21 +61,25 @@ def report(runs: tuple[Path, ...], out: Path, attacks: Path | None, show_text: b
 def _merged(folders: list[RunFolder], *, show_text: bool, attacks: dict[str, Any] | None) -> Report:
     """Raises RunError."""
     summaries = [folder.read(SUMMARY) for folder in folders]
-    merged: dict[str, Any] = {**summaries[0], "arms": {}, "differences": {}}
+    merged: dict[str, Any] = {**summaries[0], "settings": {**summaries[0]["settings"]}, "arms": {}, "differences": {}}
     leaks: list[Case] = []
     losses: list[Case] = []
     for folder, summary in zip(folders, summaries, strict=True):
-        if summary["settings"]["suite"] != merged["settings"]["suite"]:
-            raise RunError(f"{folder.path} is a run of another suite: one report shows one suite")
+        suite = summary["settings"]["suite"]
+        another = suite != merged["settings"]["suite"]
         answers = judged(folder, None, None)
         for arm, of_arm in summary["arms"].items():
-            name = arm if arm not in merged["arms"] else f"{arm} ({folder.path.name})"
-            merged["arms"][name] = of_arm
+            name = arm if arm not in merged["arms"] or another else f"{arm} ({folder.path.name})"
+            before = merged["arms"].get(name)
+            merged["arms"][name] = {**before, "sets": {**before["sets"], **of_arm["sets"]}} if before else of_arm
             if arm in summary["differences"]:
-                merged["differences"][name] = summary["differences"][arm]
+                merged["differences"].setdefault(name, {}).update(summary["differences"][arm])
             if arm != "raw":
                 leaks += _cases(name, worst(answers[arm], Role.FORGET, WORST), "rouge")
                 losses += _cases(name, worst(answers[arm], Role.KEEP, WORST), "rouge")
+        if another:
+            merged["settings"][f"{suite}: settings"] = summary["settings"]["digest"]
+            merged["settings"]["files"] = {**merged["settings"]["files"], **summary["settings"]["files"]}
     return Report(merged, leaks, losses, attacks, show_text)
 
 
@@ -76,9 +87,12 @@ def _cases(arm: str, found: list[Any], metric: str) -> list[Case]:
     return [Case(arm, o.item.id, o.metrics.get(metric, 0.0), o.item.prompt, o.text) for o in found]
 
 
-def _attacks(path: Path | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
+def _all_attacks(paths: tuple[Path, ...]) -> dict[str, Any] | None:
+    """Raises RunError."""
+    return merged_attacks([_attacks(path) for path in paths]) if paths else None
+
+
+def _attacks(path: Path) -> dict[str, Any]:
     try:
         found = orjson.loads(path.read_bytes())
         return found if {"families", "total", "settings"} <= set(found) else _not_attacks(path)

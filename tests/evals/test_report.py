@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from evals.runs.client import connected
 from evals.runs.folder import RunFolder
 from evals.runs.run import run
 from evals.runs.summary import summarised
+from evals.suites.items import Suite
 from proxy.cli.main import main
 from tests.evals.scripted import KEY, ScriptedLethe
 from tests.evals.test_runs import ARMS, ITEMS, SETTINGS, SUITE, speaks
@@ -114,6 +116,34 @@ def test_markup_in_answers_is_text(tmp_path: Path, folder: Path) -> None:
 def test_runs_of_one_suite_are_drawn_together(folder: Path, tmp_path: Path) -> None:
     done = reported(folder, folder, "--out", tmp_path / "r.html", "--json")
     assert json.loads(done.stdout)["arms"] == ["raw", "guarded", "raw (run)", "guarded (run)"]
+
+
+async def test_sets_of_another_suite_stand_beside_those_of_the_same_arm(folder: Path, tmp_path: Path) -> None:
+    spoken = RunFolder(tmp_path / "languages")
+    suite = Suite("multilingual", tuple(replace(i, subset=f"{i.subset}:fr", id=f"fr/{i.id}") for i in ITEMS), {})
+    async with ScriptedLethe.running(speaks) as lethe, connected(lethe.url, None, lethe.url, KEY) as connection:
+        await run(suite, ARMS, SETTINGS, connection, spoken, concurrency=4, progress=lambda *_: None)
+    summarised(spoken, None, None)
+    out = tmp_path / "r.html"
+    done = reported(folder, spoken.path, "--out", out, "--json")
+    assert json.loads(done.stdout)["arms"] == ["raw", "guarded"]
+    text = Page(out.read_text()).text
+    assert "By language" in text
+    assert "forget:fr" in text
+    assert "Questions on which the guards acted" in text
+
+
+def test_attacks_of_several_files_are_one_chart(folder: Path, tmp_path: Path) -> None:
+    other = json.loads(json.dumps(ATTACKS).replace('"direct"', '"rot13"'))
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, found in zip(files, (ATTACKS, other), strict=True):
+        path.write_text(json.dumps(found))
+    done = reported(folder, "--out", tmp_path / "r.html", "--attacks", files[0], "--attacks", files[1])
+    assert done.exit_code == 0, done.output
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert "2 of 8" in text  # in the cards
+    assert "rot13" in text
+    assert "direct" in text
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

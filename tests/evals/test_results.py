@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evals.attacks.merged import merged
 from evals.results import steps
 from evals.results.assistant import NAME
 from evals.results.section import section
@@ -16,7 +17,7 @@ from evals.results.tables import (
     draws_table,
     headline,
     language_table,
-    merged,
+    likelihood_table,
     placed,
     refusal_table,
     run_table,
@@ -105,6 +106,10 @@ def test_draws_languages_and_refusals_have_tables_of_their_own() -> None:
     drawn = {"forget": {"leak_at_10": estimate(0.3), "leak_at_1": estimate(0.2)}}
     table = draws_table({"arms": {"raw": {"sets": drawn}}})
     assert table.splitlines()[0] == "| arm | Leak@1 | Leak@10 |"
+    known = {"forget": {"n": 8, "probability": estimate(0.9), "extraction_strength": estimate(0.5)}}
+    likely = likelihood_table({"arms": {"raw": {"sets": known}}}).splitlines()
+    assert likely[0] == "| arm (n 8) | probability | exact memorisation | extraction strength |"
+    assert likely[2] == "| raw | 0.90 (0.80–1.00) | – | 0.50 (0.40–0.60) |"
     acted = {"matched": estimate(0.75), "false_refusal": estimate(0.0), "unchanged": estimate(1.0)}
     spoken = {"forget:fr": acted, "retain:fr": acted, "forget:ko": {}}
     lines = language_table({"arms": {"raw": {}, "guarded": {"sets": spoken}}}).splitlines()
