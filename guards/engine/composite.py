@@ -24,7 +24,7 @@ from vllm.model_executor.models.utils import init_vllm_registered_model
 from vllm.sequence import IntermediateTensors
 from vllm.transformers_utils.config import get_config
 
-from guards.engine import cost, handoff
+from guards.engine import adapters, cost, handoff
 from guards.engine.launch import Auxiliary, EngineConfig
 from guards.engine.layers import build_shortened, separate_for_adapters
 
@@ -55,6 +55,7 @@ class LetheComposite(nn.Module, SupportsLoRA):
         self._widths = [vllm_config.model_config.get_hidden_size(), *(part.config.hidden_size for part in self.aux)]
         self._handoff = handoff.Handoff(self._engine.names, self._head_of)
         handoff.offer(vllm_config, self._handoff)
+        adapters.group_on_cpu()
         logger.info("Lethe composite: %s", cost.measure(vllm_config, self.base, self.aux))
 
     def _build(self, auxiliary: Auxiliary, architectures: list[str], prefix: str) -> nn.Module:

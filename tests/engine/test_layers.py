@@ -83,19 +83,17 @@ def test_adapters_mix_in_one_batch_and_leave_the_base_alone(made):
         Request(prompt(2, 60), Arming(both), steps=40, adapter=one),
         Request(prompt(3, 60), Arming({"forget": -0.75}), steps=40, adapter=two, arrives=3),
         Request(prompt(4, 9), Arming(both, "rank", 20), steps=40, adapter=one, arrives=4),
+        Request(prompt(5, 9), Arming({"forget": -0.5}), steps=40, arrives=2),  # armed, and wearing none
     ]
-    # Alone: where vLLM runs LoRA in plain torch (CPUs), a row without an adapter takes the last slot's.
-    bare = Request(prompt(5, 9), Arming({"forget": -0.5}), steps=40)
     options = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 8, "max_num_batched_tokens": 32}
     with engine(base, PAIR, **options) as llm:
-        serve(llm, [bare])
         serve(llm, requests)
         wrapped = llm.apply_model(lambda model: list(model.lora_manager.modules))[0]
     assert_exact(base, {}, requests[0])
     assert_exact(base, {"retain": parts[0], "forget": parts[1]}, requests[1])
     assert_exact(base, {"retain": parts[2], "forget": parts[0]}, requests[2])
     assert_exact(base, {"retain": parts[0], "forget": parts[1]}, requests[3])
-    assert_exact(base, {"retain": None, "forget": None}, bare)
+    assert_exact(base, {"retain": None, "forget": None}, requests[4])
     assert wrapped
     assert all(name.startswith("aux.") for name in wrapped), "LoRA reached the base"
 
