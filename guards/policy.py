@@ -66,6 +66,7 @@ class Policy:
     `on_match` is the ladder: the first rung is taken on a match, the next ones when the output shows that a rung was
     not enough; `refuse` always ends it. `threshold` is the cosine similarity in (0, 1] from which a text matches,
     `margin` how much nearer, in [0, 1], it must be to an entry than to a retain example of the set.
+    `scan_meaning`: of answers that are checked, each sentence is also compared with what must not be said.
     `demonstrations` (0 to 8) and `reasoning` shape the `instruct` rung.
     `assistant` is what the `offset` rung subtracts: a name, or `name@version` if no other version will do. `strength`
     is its strength for requests that are surely near, above 0; none: the one chosen when the assistant was trained.
@@ -76,6 +77,7 @@ class Policy:
     margin: float = 0.02
     style: Style = Style.UNKNOWN
     scan_output: ScanOutput = ScanOutput.ARMED
+    scan_meaning: bool = True
     on_fault: OnFault = OnFault.REFUSE
     demonstrations: int = 2
     reasoning: bool = False

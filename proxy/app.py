@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from guards.engine import cache
+from guards.engine.cache import CacheError
 from guards.policy import PolicyError
-from indexes.embedder import Embedder, OnnxEmbedder
+from indexes.embedder import Embedder, EmbedderError
 from indexes.entries import Storage
 from indexes.ledger.opening import announcements, open_ledger
 from indexes.ledger.records import LedgerError
@@ -27,14 +27,16 @@ from proxy.assistants.offsets import Offsets
 from proxy.audit import api as audit_api
 from proxy.audit.log import AuditLog
 from proxy.catalogue.catalogue import Catalogue
+from proxy.catalogue.choice import Embedders
+from proxy.catalogue.embedder_change import EmbedderChange
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
+from proxy.meaning import Meaning
 from proxy.metrics import Metrics
 from proxy.reading import Reading
-from proxy.remote_embedder import RemoteEmbedder
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
@@ -65,12 +67,10 @@ async def running(
     `embedder` takes the place of the configured one; `worker` is this process's place among several that listen on the
     same ports. Raises ConfigError, LedgerError, CacheError, EmbedderError or PortInUse.
     """
-    if embedder is None:
-        embedder = await asyncio.to_thread(_embedder, config)
     async with contextlib.AsyncExitStack() as stack:
-        if isinstance(embedder, RemoteEmbedder):
-            stack.callback(embedder.close)
-        server = await _assembled(stack, config, embedder, admin_secret, worker)
+        embedders = Embedders(config, embedder)
+        stack.callback(embedders.close)
+        server = await _assembled(stack, config, embedders, admin_secret, worker)
         _refuse_open_port(config, server)
         listen, admin = config.listen, config.admin
         if worker is not None:
@@ -89,26 +89,10 @@ def admin_routes() -> list[web.RouteDef]:
     return [*admin_api.routes(), *assistants_api.routes(), *audit_api.routes(), described]
 
 
-def _embedder(config: Config) -> Embedder:
-    """The configured embedder, its files checked where they were prepared here. Raises CacheError, EmbedderError."""
-    settings = config.embedder
-    if settings.url is not None and settings.model is not None:
-        return RemoteEmbedder(
-            settings.url,
-            settings.model,
-            api_key=settings.api_key,
-            prefix=settings.prefix,
-            timeout_s=settings.deadline_s,
-        )
-    if cache.is_prepared(config.embedder_path):
-        cache.check(config.embedder_path)
-    return OnnxEmbedder(config.embedder_path, config.embedder.threads)
-
-
 async def _assembled(
     stack: contextlib.AsyncExitStack,
     config: Config,
-    embedder: Embedder,
+    embedders: Embedders,
     admin_secret: str | None,
     worker: Slot | None,
 ) -> Server:
@@ -117,7 +101,8 @@ async def _assembled(
     ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url, locked=worker is not None)
     try:
         sealing = await asyncio.to_thread(bound, ledger, keys)
-    except LedgerError:
+        in_force, embedder = await asyncio.to_thread(lambda: embedders.at_start(ledger.documents()))
+    except (LedgerError, EmbedderError, CacheError):
         await asyncio.to_thread(ledger.close)
         raise
     catalogue = Catalogue(
@@ -138,6 +123,9 @@ async def _assembled(
         await catalogue.stored_keys.make_admin(admin_secret)
     meter = SignalMeter(config.embedder, metrics)
     stack.callback(meter.close)
+    change = await _embedder_change(
+        stack, EmbedderChange(catalogue.enforcing, embedders, in_force, metrics, following=following, busy=meter.waited)
+    )
     upstream = UpstreamClient(config.upstream, metrics)
     stack.push_async_callback(upstream.close)
     # What `engine.model` names is what the engine serves, as far as this process knows.
@@ -163,6 +151,8 @@ async def _assembled(
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_stop, task)
     decider = Decider(catalogue, meter, offsets, metrics)
+    meaning = Meaning(config.embedder, catalogue, offsets, metrics)
+    stack.callback(meaning.close)
     secret = bytes.fromhex(await catalogue.mark("wording", secrets.token_hex(32)))
     return Server(
         config,
@@ -170,12 +160,14 @@ async def _assembled(
         assistants,
         offsets,
         decider,
+        meaning,
         upstream,
         metrics,
         experiments,
         shadow,
         secret,
         audit,
+        change,
         following,
         worker,
     )
@@ -187,6 +179,14 @@ def _check_policies(config: Config, catalogue: Catalogue) -> None:
         catalogue.use_policies(config.default_policy, config.arms)
     except PolicyError as error:
         raise ConfigError(f"the policy of a forget set does not go with the global one: {error}") from None
+
+
+async def _embedder_change(stack: contextlib.AsyncExitStack, change: EmbedderChange) -> EmbedderChange:
+    """Brings this process to the embedder that is chosen, whoever chose it."""
+    stack.push_async_callback(change.close)
+    task = asyncio.create_task(change.run(), name="embedder-change")
+    stack.push_async_callback(_stop, task)
+    return change
 
 
 async def _following(

@@ -11,26 +11,47 @@ from collections.abc import Sequence
 
 import orjson
 
-from guards.stream.json_text import JsonTextFilter
+from guards.stream.json_text import JsonTextFilter, unescaped
 from guards.stream.phrase import Cut, PhraseFilter, Step
+from guards.stream.sentences import Sentence, SentenceFilter
 from guards.stream.telling import Secret, TellingFilter
 from indexes.generation import Generation
 from proxy.dialects.base import AnswerStream, Call, Channel, Dialect, Event, Json, Leaf, Usage
 from proxy.dialects.sse import KEEP_ALIVE, BrokenStream, data_of
 
-Filter = PhraseFilter | TellingFilter | JsonTextFilter
+Ahead = tuple[bytes | None, frozenset[int], Event | None]
+"""An event that was looked at before it is fed: as it came, the choices that were open, and as it was read."""
+
+_NOTHING_AHEAD: Ahead = (None, frozenset(), None)
+
+Filter = PhraseFilter | TellingFilter | JsonTextFilter | SentenceFilter
 
 
 class GuardedStream:
     """The filters of one answer: one for each string of each choice that a client can read."""
 
-    def __init__(self, dialect: Dialect, call: Call, generation: Generation, secrets: Sequence[Secret] = ()) -> None:
-        """`secrets`: of the entries that the request matched."""
+    def __init__(
+        self,
+        dialect: Dialect,
+        call: Call,
+        generation: Generation,
+        secrets: Sequence[Secret] = (),
+        *,
+        by_sentence: bool = False,
+    ) -> None:
+        """`secrets`: of the entries that the request matched.
+
+        `by_sentence`: sentences wait for a verdict, so each event is shown to `look_ahead` before it is fed.
+        """
         self._answer: AnswerStream = dialect.stream(call)
         self._call = call
         self._generation = generation
         self._secrets = secrets
+        self._by_sentence = by_sentence
         self._filters: dict[int, dict[Channel, Filter]] = {}
+        self._whole: dict[tuple[int, Channel, str], Filter] = {}
+        """Filters of strings that stand for themselves, which have looked ahead."""
+        self._ahead = _NOTHING_AHEAD
         self._open = set(range(call.choices))
         self._held: list[bytes] = []
         self._showing = False
@@ -45,15 +66,45 @@ class GuardedStream:
         self.done = False
         """The answer is complete; what the engine still sends is not for the client."""
 
+    def look_ahead(self, raw: bytes, prompt_tokens: int | None = None) -> list[Sentence]:
+        """The sentences that an event of the engine completes: to be judged before it is fed. Raises as `feed` does."""
+        if not self._by_sentence:
+            return []
+        data = data_of(raw)
+        event = None if data is None else self._answer.read(raw, data, self._open, prompt_tokens)
+        self._ahead = raw, frozenset(self._open), event
+        return self.sentences(event) if event else []
+
+    def sentences(self, event: Event) -> list[Sentence]:
+        """The same for an event that was read."""
+        found: list[Sentence] = []
+        if not self._by_sentence:
+            return found
+        for leaf in event.leaves:
+            if leaf.whole:
+                one = self._whole[leaf.choice, leaf.channel, leaf.text] = self._new_filter(leaf)
+            else:
+                one = self._filter_of(leaf)
+            if isinstance(one, SentenceFilter):
+                found += one.look_ahead(leaf.text, ends=leaf.whole)
+        for choice, start in (*event.closes, *((choice, ()) for choice in event.ends)):
+            for channel in self._below(choice, start):
+                one = self._filters[choice][channel]
+                if isinstance(one, SentenceFilter):
+                    found += one.look_ahead("", ends=True)
+        return found
+
     def feed(self, raw: bytes, prompt_tokens: int | None = None) -> bytes:
         """Takes one event of the engine; returns what may leave. `prompt_tokens` replaces the engine's count.
 
         Raises BrokenStream for what is no event of this dialect, UpstreamFailed for an error that the engine reports.
         """
+        (looked_at, were_open, event), self._ahead = self._ahead, _NOTHING_AHEAD
         data = data_of(raw)
         if data is None:
             return self._leave(KEEP_ALIVE)
-        event = self._answer.read(raw, data, self._open, prompt_tokens)
+        if looked_at is not raw or were_open != self._open:  # a choice was cut since
+            event = self._answer.read(raw, data, self._open, prompt_tokens)
         return b"" if event is None else self.take(event)
 
     def take(self, event: Event) -> bytes:
@@ -142,6 +193,8 @@ class GuardedStream:
 
     def _close(self, event: Event, before: list[bytes], cut: list[int]) -> None:
         """Strings that are complete with this event: what is held of them leaves with or before it, or is cut."""
+        if not event.closes and not event.ends:
+            return
         last = {(leaf.choice, leaf.channel): leaf for leaf in event.leaves if not leaf.whole}
         for choice, start in (*event.closes, *((choice, ()) for choice in event.ends)):
             for channel in self._below(choice, start):
@@ -162,7 +215,7 @@ class GuardedStream:
 
     def _judge(self, leaf: Leaf) -> Step:
         """A string that stands for itself, all of it at once."""
-        one = self._new_filter(leaf)
+        one = self._whole.pop((leaf.choice, leaf.channel, leaf.text), None) or self._new_filter(leaf)
         step = one.on_delta(leaf.text)
         return step if isinstance(step, Cut) else one.on_finish()
 
@@ -185,10 +238,14 @@ class GuardedStream:
     def _new_filter(self, leaf: Leaf) -> Filter:
         phrases = PhraseFilter(self._generation.phrases, self._generation.forbidden, disguised=True)
         inner = TellingFilter(phrases, self._secrets) if self._secrets else phrases
-        one = JsonTextFilter(inner) if self._answer.is_json(leaf.channel) else inner
+        is_json = self._answer.is_json(leaf.channel)
+        strings = JsonTextFilter(inner) if is_json else inner
+        one: Filter = SentenceFilter(strings, unescaped if is_json else str) if self._by_sentence else strings
         lead = self._call.lead(leaf.choice)
         if lead and self._answer.continues(leaf.channel):
             one.shown_before(self._end_of(lead))
+            if isinstance(one, SentenceFilter):
+                one.end_turn()
         return one
 
     def _end_of(self, lead: str) -> str:
@@ -212,19 +269,29 @@ class GuardedStream:
         return out
 
 
-def checked_answer(
-    dialect: Dialect,
-    call: Call,
-    payload: Json,
-    generation: Generation,
-    prompt_tokens: int | None,
-    secrets: Sequence[Secret] = (),
-) -> bytes | None:
-    """A whole answer through the filters; None when it must not be shown. Raises BrokenStream.
+class WholeAnswer:
+    """An answer that came in one piece, under the filters. Raises BrokenStream where it is none.
 
     One path for both: a whole answer is a stream of one event.
     """
-    event = dialect.stream(call).read_whole(payload, prompt_tokens)
-    guard = GuardedStream(dialect, call, generation, secrets)
-    guard.take(event)
-    return None if guard.hit or guard.cuts else orjson.dumps(event.payload)
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        call: Call,
+        payload: Json,
+        generation: Generation,
+        prompt_tokens: int | None,
+        secrets: Sequence[Secret] = (),
+        *,
+        by_sentence: bool = False,
+    ) -> None:
+        self._event = dialect.stream(call).read_whole(payload, prompt_tokens)
+        self._guard = GuardedStream(dialect, call, generation, secrets, by_sentence=by_sentence)
+        self.sentences = self._guard.sentences(self._event)
+        """To be judged before the answer is `checked`."""
+
+    def checked(self) -> bytes | None:
+        """The answer; None when it must not be shown."""
+        self._guard.take(self._event)
+        return None if self._guard.hit or self._guard.cuts else orjson.dumps(self._event.payload)

@@ -38,8 +38,9 @@ from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
 from proxy.errors import BadRequest, ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
 from proxy.exchange import RAW, Exchange
-from proxy.guarded import GuardedStream, checked_answer
+from proxy.guarded import GuardedStream, WholeAnswer
 from proxy.history import History
+from proxy.meaning import Judge
 from proxy.reply import Reply
 from proxy.server import Server
 
@@ -64,10 +65,12 @@ class Relay:
         self._decider = server.decider
         self._offsets = server.offsets
         self._metrics = server.metrics
+        self._meaning = server.meaning
         self._secret = server.secret
         self._reply = Reply(request, exchange, server.config.limits.keep_alive_s)
         self._counted: int | None = None
         self._worn: Worn | None = None
+        self._judge: Judge | None = None
 
     async def run(self) -> web.StreamResponse:
         """Answers under the exchange's plan, climbing its ladder as the output demands. Raises ClientLeft."""
@@ -111,21 +114,38 @@ class Relay:
         payload = self._answer_in(raw)
         prompt_tokens = await self._recount(raw)
         x.tokens = _tokens_of(payload)
-        while self._outdated:
-            await self._catch_up(shown=False)
-        if x.plan.scan_output:
-            checked = checked_answer(x.dialect, x.call, payload, x.generation, prompt_tokens, self._secrets())
-            if checked is None:
-                raise Escalate(x.plan.escalate())
-            raw = checked
+        raw = await self._checked(payload, prompt_tokens) or raw
         x.outcome = "answered"
         return web.Response(body=raw, content_type="application/json", headers=x.headers())
+
+    async def _checked(self, payload: Json, prompt_tokens: int | None) -> bytes | None:
+        """An answer under the filters of the generation in force; None where it may leave as it came."""
+        x = self._exchange
+        judge: Judge | None = None
+        while True:
+            while self._outdated:
+                await self._catch_up(shown=False)
+            if not x.plan.scan_output:
+                return None
+            judge = judge or self._meaning.judge_of(x)
+            secrets, by_sentence = self._secrets(), judge is not None
+            answer = WholeAnswer(
+                x.dialect, x.call, payload, x.generation, prompt_tokens, secrets, by_sentence=by_sentence
+            )
+            if judge is not None:
+                await judge.judge(answer.sentences)
+                if self._outdated:
+                    continue
+            checked = answer.checked()
+            if checked is None:
+                raise Escalate(x.plan.escalate())
+            return checked
 
     # -- one answer as a stream
 
     async def _stream(self) -> web.StreamResponse:
         x = self._exchange
-        guard = GuardedStream(x.dialect, x.call, x.generation, self._secrets()) if x.plan.scan_output else None
+        guard = self._guard() if x.plan.scan_output else None
         history = History(x.call.choices, x.dialect.keeps)
         self._reply.holds = guard is not None
         async with self._reply.kept_alive(), self._ask() as response:
@@ -157,6 +177,8 @@ class Relay:
         """Events through the filters to the client, until the answer is done."""
         for event in events_of(whole):
             prompt_tokens = await self._recount(event)
+            if self._judge is not None:
+                await self._judge.judge(guard.look_ahead(event, prompt_tokens))
             await self._follow(guard)
             if guard.done:
                 return
@@ -182,7 +204,7 @@ class Relay:
             stricter = await self._catch_up(shown=self._reply.begun)
             if not x.plan.scan_output:
                 continue
-            guard = GuardedStream(x.dialect, x.call, x.generation, self._secrets())
+            guard = self._guard()
             for event in history.events():
                 guard.was_shown(event)
             if stricter:
@@ -196,6 +218,12 @@ class Relay:
         self._metrics.cuts.inc(guard.cuts)
         usage = Usage(await self._prompt_tokens(), guard.tokens) if x.call.include_usage else None
         await self._reply.write(guard.end_cut(usage))
+
+    def _guard(self) -> GuardedStream:
+        """The filters of the answer that begins, or goes on guarded, under the plan; they share one judge."""
+        x = self._exchange
+        self._judge = self._meaning.judge_of(x)
+        return GuardedStream(x.dialect, x.call, x.generation, self._secrets(), by_sentence=self._judge is not None)
 
     def _secrets(self) -> list[Secret]:
         """What the entries that the request matched must not be told of."""

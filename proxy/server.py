@@ -15,11 +15,13 @@ from proxy.assistants.life import Assistants
 from proxy.assistants.offsets import Offsets
 from proxy.audit.log import AuditLog
 from proxy.catalogue.catalogue import Catalogue
+from proxy.catalogue.embedder_change import EmbedderChange
 from proxy.config import Config
 from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
+from proxy.meaning import Meaning
 from proxy.metrics import Metrics
 from proxy.upstream import UpstreamClient
 from proxy.workers.following import Following
@@ -40,6 +42,7 @@ class Server:
     offsets: Offsets
     """What of the assistants the engine can subtract now."""
     decider: Decider
+    meaning: Meaning
     upstream: UpstreamClient
     metrics: Metrics
     experiments: Experiments
@@ -47,6 +50,8 @@ class Server:
     secret: bytes
     """Keys the choice of refusal wordings and the cache salts; the same in all processes on one ledger."""
     audit: AuditLog
+    embedder: EmbedderChange
+    """Which embedder is in force, and its change for another."""
     following: Following | None = None
     """How it keeps up with the other processes on its ledger; None where it is the only one."""
     worker: Slot | None = None

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from indexes.phrases import PASSAGE_WORDS, Hit, PhraseTable, PhraseWalk
+from indexes.phrases import PASSAGE_WORDS, ROOT, Hit, PhraseTable, PhraseWalk
 from indexes.words import Word, WordStream, words_of
 
 Forbidden = Callable[[int], bool]
@@ -70,6 +70,7 @@ class Respelled:
     by_words = True
 
     def __init__(self, table: PhraseTable, forbidden: Forbidden, spelling: Callable[[str], str]) -> None:
+        self._table = table
         self._walk = PhraseWalk(table, forbidden)
         self._spelling = spelling
 
@@ -80,7 +81,13 @@ class Respelled:
         return []
 
     def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
-        return self._walk.advance([Word(self._spelling(w.text), w.start, w.end) for w in words]) if words else []
+        hits: list[Hit] = []
+        for word in words:
+            spelled = self._spelling(word.text)
+            if self._walk.start is None and self._table.child(ROOT, spelled) is None:
+                continue  # most words: nothing is under way, and nothing begins
+            hits += self._walk.advance((Word(spelled, word.start, word.end),))
+        return hits
 
 
 class Backwards:
@@ -103,9 +110,9 @@ class Backwards:
         hits: list[Hit] = []
         for word in words:
             self._last.append(word)
-            node: int | None = 0
+            node: int | None = ROOT
             for place, earlier in enumerate(reversed(self._last)):
-                node = self._table.child(node or 0, earlier.text[::-1])
+                node = self._table.child(node or ROOT, earlier.text[::-1])
                 if node is None:
                     break
                 if place:  # one word alone may be a word of its own
@@ -136,10 +143,11 @@ class SetApart:
         hits: list[Hit] = []
         for word in words:
             if len(word.text) != 1:
-                self._ways = []
+                if self._ways:
+                    self._ways = []
                 continue
             ways: list[tuple[int, int, str]] = []
-            for start, node, letters in (*self._ways, (word.start, 0, "")):
+            for start, node, letters in (*self._ways, (word.start, ROOT, "")):
                 joined = letters + word.text
                 if len(joined) < self._table.longest_word:
                     ways.append((start, node, joined))
@@ -177,6 +185,8 @@ class Coded:
         self._reader = reader
         self._end = 0
         """How many characters of the raw text were read."""
+        self._since: int | None = None
+        """Where the code of the next character begins."""
         self._begin()
 
     def _begin(self) -> None:
@@ -186,8 +196,6 @@ class Coded:
         self._walk = PhraseWalk(self._table, self._forbidden)
         self._origin: list[int] = []
         """For each decoded character, where in the raw text its code begins."""
-        self._since: int | None = None
-        """Where the code of the next character begins."""
 
     def start(self, *, in_word: bool) -> int | None:
         if not self._origin:
@@ -204,20 +212,23 @@ class Coded:
 
     def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
         hits: list[Hit] = []
+        reader, since = self._reader, self._since
+        decode = reader.feed
         for place, char in enumerate(text, offset):
-            decoded = self._reader.feed(char)
+            decoded = decode(char)
             if decoded is None:
+                since = None
                 if self._origin:
                     hits += self._ended(place)
                     self._begin()
-                self._since = None
                 continue
-            since = place if self._since is None else self._since
+            begins = place if since is None else since
             if decoded:
-                self._origin += [since] * len(decoded)
-                since = place
+                self._origin += [begins] * len(decoded)
+                begins = place
                 hits += self._decoded(decoded, place)
-            self._since = since if self._reader.pending else None
+            since = begins if reader.pending else None
+        self._since = since
         if text:
             self._end = offset + len(text)
         return hits
@@ -275,6 +286,7 @@ class HexReader:
         self._reset()
 
     def _reset(self) -> None:
+        self._begun = False
         self._first: int | None = None
         self._together = 0
         """Bytes since something stood between them."""
@@ -288,12 +300,13 @@ class HexReader:
         value = _HEX.get(char)
         if value is None:
             if self._first is not None or char not in _BETWEEN_HEX:
-                self._reset()
+                if self._begun:
+                    self._reset()
                 return None
             parts, self._together = self._together > 1, 0  # what stands between whole codes parts their texts
             return " " if parts else ""
         if self._first is None:
-            self._first = value
+            self._first, self._begun = value, True
             return ""
         byte, self._first = self._first << 4 | value, None
         self._together += 1

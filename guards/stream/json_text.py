@@ -119,3 +119,9 @@ class JsonTextFilter:
 
 def _paired(high: str, low: str) -> str:
     return chr(0x10000 + ((ord(high) - 0xD800) << 10) + (int(low, 16) - 0xDC00))
+
+
+def unescaped(text: str) -> str:
+    """A piece of JSON text as a client will read it, as far as it is complete."""
+    decoded = _ESCAPE.sub(lambda found: _SHORT.get(found[1] or "", found[1]) or chr(int(found[2], 16)), text)
+    return decoded.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

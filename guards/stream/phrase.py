@@ -44,7 +44,7 @@ class PhraseFilter:
         `disguised`: phrases are also recognised in other spellings and codes (see `disguises`).
         """
         self._disguised = disguised
-        self._disguises = disguises(table, forbidden) if disguised else []
+        self._disguise(table, forbidden)
         self._table = table
         self._walk = PhraseWalk(table, forbidden)
         self._words = WordStream()
@@ -102,9 +102,14 @@ class PhraseFilter:
         """
         self._table = table
         self._walk = PhraseWalk(table, forbidden)
-        self._disguises = disguises(table, forbidden) if self._disguised else []
+        self._disguise(table, forbidden)
         replayed, self._recent = list(self._recent), deque(maxlen=PASSAGE_WORDS)
         return self._take(replayed)
+
+    def _disguise(self, table: PhraseTable, forbidden: Callable[[int], bool]) -> None:
+        every = disguises(table, forbidden) if self._disguised else []
+        self._by_words = [one for one in every if one.by_words]
+        self._by_characters = [one for one in every if not one.by_words]
 
     def _take(self, words: list[Word], piece: str = "", at: int = 0, *, ended: bool = False) -> Step:
         found: list[Hit] = []
@@ -113,11 +118,13 @@ class PhraseFilter:
             found += [hit for hit in self._walk.advance((word,)) if hit.end > self._held_from]
             if found:  # the first word that completes a phrase decides, whatever else came in the same delta
                 break
-        for disguise in self._disguises:
-            if disguise.by_words and not words:
-                continue
-            hits = disguise.feed(piece, at, words) + (disguise.finish() if ended else [])
-            found += [hit for hit in hits if hit.end > self._held_from]
+        for disguise in self._by_words if words else ():
+            found += [hit for hit in disguise.feed(piece, at, words) if hit.end > self._held_from]
+        for disguise in self._by_characters:
+            found += [hit for hit in disguise.feed(piece, at, words) if hit.end > self._held_from]
+        if ended:
+            for disguise in (*self._by_words, *self._by_characters):
+                found += [hit for hit in disguise.finish() if hit.end > self._held_from]
         if found:
             first = min(found, key=lambda hit: (hit.end, hit.start))
             return Cut(self._release(first.start), first.slot)
@@ -125,15 +132,21 @@ class PhraseFilter:
 
     def _safe(self) -> int:
         """Offset before which nothing can be part of a phrase still to come."""
-        starts = [self._words.position]
-        too_long = self._words.open_longer_than(self._table.longest_word)
-        if not too_long:  # no phrase has a word this long, so none goes on here
-            starts += [start for start in (self._walk.start, self._words.open_start) if start is not None]
-        in_word = bool(self._disguises) and self._words.open_longer_than(1)
-        for disguise in self._disguises:
-            start = None if too_long and disguise.by_words else disguise.start(in_word=in_word)
-            starts += [] if start is None else [start]
-        return min(starts)
+        safe = self._words.position
+        in_word = False
+        if not self._words.open_longer_than(self._table.longest_word):  # no phrase has a word longer than that
+            if (start := self._words.open_start) is not None:
+                safe = start
+                in_word = self._words.open_longer_than(1)
+            if (start := self._walk.start) is not None and start < safe:
+                safe = start
+            for disguise in self._by_words:
+                if (start := disguise.start(in_word=in_word)) is not None and start < safe:
+                    safe = start
+        for disguise in self._by_characters:
+            if (start := disguise.start(in_word=in_word)) is not None and start < safe:
+                safe = start
+        return safe
 
     def _release(self, until: int) -> str:
         size = max(0, until - self._held_from)

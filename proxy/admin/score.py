@@ -21,7 +21,7 @@ from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.errors import BadRequest, UpstreamFailed
 from proxy.exchange import Exchange
-from proxy.guarded import checked_answer
+from proxy.guarded import WholeAnswer
 from proxy.relay import Relay
 from proxy.server import Server
 from proxy.upstream import UpstreamClient
@@ -75,7 +75,7 @@ def _withheld(exchange: Exchange, text: str) -> bool:
         return False
     head = Head("score", int(time.time()), exchange.call.model)
     answer = exchange.dialect.answer(exchange.call, head, [text] * exchange.call.choices, Usage(0, 0))
-    return checked_answer(exchange.dialect, exchange.call, answer, exchange.generation, None) is None
+    return WholeAnswer(exchange.dialect, exchange.call, answer, exchange.generation, None).checked() is None
 
 
 def _never(tokens: Sequence[int]) -> Scores:

@@ -89,9 +89,11 @@ class Chat(ChoiceDialect):
         changed = keep_only(_CHOICE_FIELDS, choice)
         for part in ("delta", "message"):
             said = choice.get(part)
-            if not isinstance(said, dict | None) or not _is_said(said or {}):
+            if said is None:
+                continue
+            if not isinstance(said, dict) or not _is_said(said):
                 raise BrokenStream("an event of the engine has an unknown shape")
-            if said is not None and keep_only(_SAID, said):
+            if keep_only(_SAID, said):
                 choice[part], changed = {name: value for name, value in said.items() if name in _SAID}, True
         return changed
 
@@ -120,10 +122,12 @@ class Chat(ChoiceDialect):
 
 def _is_said(said: Json) -> bool:
     """True when texts are texts and calls are lists of objects: a client puts nothing else together."""
-    calls = said.get("tool_calls") or []
-    return all(isinstance(said.get(name), str | None) for name in _TEXTS) and (
-        isinstance(calls, list) and all(isinstance(call, dict) for call in calls)
-    )
+    for name in said:  # it has few: this is done for every token
+        value = said[name]
+        if name in _TEXTS and not isinstance(value, str) and value is not None:
+            return False
+    calls = said.get("tool_calls")
+    return not calls or (isinstance(calls, list) and all(isinstance(call, dict) for call in calls))
 
 
 def _answers(message: Any) -> bool:

@@ -23,6 +23,8 @@ from tests.fakes.vllm_typed_shapes import MessagesShape, ResponsesShape
 from tests.fuzz.mutations import cut, mutated_stream
 
 PHRASE = "Ilse Okonkwo-Brandt"
+TELLING = "zebra"
+"""Sentences with this word tell, where sentences are judged."""
 DIALECTS: tuple[Dialect, ...] = (Chat(), Completions(), Responses(), Messages())
 
 
@@ -43,11 +45,14 @@ def one(rng: random.Random, forbidden: Generation) -> str:
     if rng.random() < 0.9:
         raw = mutated_stream(raw, rng)
     call = Call({}, MODEL, True, choices, True, (), "q")
-    guard, splitter, out = GuardedStream(dialect, call, forbidden), EventSplitter(), b""
+    by_sentence = rng.random() < 0.5
+    guard, splitter, out = GuardedStream(dialect, call, forbidden, by_sentence=by_sentence), EventSplitter(), b""
     try:
         for packet in cut(raw, rng):
             for event in events_of(splitter.feed(packet)):
                 if not guard.done and not guard.hit:
+                    for sentence in guard.look_ahead(event):
+                        sentence.tells = TELLING in sentence.texts[0]
                     out += guard.feed(event)
     except UpstreamFailed:
         ended = "refused"
@@ -55,7 +60,7 @@ def one(rng: random.Random, forbidden: Generation) -> str:
         ended = "hit" if guard.hit else "cut" if guard.cuts else "whole" if guard.done else "open"
     if guard.cuts and guard.done:
         out += guard.end_cut(None)
-    leaked = next((text for text in _texts(out) if _says(text)), None)
+    leaked = next((text for text in _texts(out) if _says(text) or (by_sentence and TELLING in text)), None)
     assert leaked is None, (dialect.name, raw)
     assert not (guard.hit and guard.shown), (dialect.name, raw)
     return ended
@@ -65,8 +70,8 @@ def _sent(dialect: Dialect, choices: int, rng: random.Random) -> bytes:
     steps: list[Step] = []
     for choice in range(choices):
         text = (
-            rng.choice(("", "So: ", "I know. "))
-            + rng.choice((PHRASE, "nobody", PHRASE.upper()))
+            rng.choice(("", "So: ", "I know. ", "Let me tell you. "))
+            + rng.choice((PHRASE, "nobody", PHRASE.upper(), f"a {TELLING}"))
             + rng.choice((".", ""))
         )
         size = rng.randrange(1, 8)

@@ -16,7 +16,7 @@ from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.sse import BrokenStream, EventSplitter, events_of
 from proxy.errors import UpstreamFailed
-from proxy.guarded import GuardedStream, checked_answer
+from proxy.guarded import GuardedStream, WholeAnswer
 from proxy.history import HISTORY_BYTES, History
 from tests.fakes.vllm_shapes import Delta, Extra, Say, Script, Shape, Step, stream_bytes
 
@@ -117,7 +117,7 @@ def test_any_cut_of_the_text_and_of_the_bytes(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, len(raw)), max_size=5)))
     out, guard = guarded(generation, *[raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)])
     answer = Shape(chat=True, body={"model": "m", "messages": []}).whole(Script((Say(text),)))
-    whole = checked_answer(Chat(), request_for(1), answer, generation, None)
+    whole = WholeAnswer(Chat(), request_for(1), answer, generation, None).checked()
     assert (whole is None) == bool(guard.hit or guard.cuts)
     shown = text_of(out)
     assert text.startswith(shown)

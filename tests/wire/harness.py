@@ -264,7 +264,11 @@ def chat_body(question: str, **fields: Any) -> dict[str, Any]:
 async def started(
     engine: FakeVllm, state: Path, settings: dict[str, Any] | None = None, embedder: Embedder | None = None
 ) -> AsyncIterator[Lethe]:
-    """A server before an engine, on free ports, with a ledger of its own."""
+    """A server before an engine, on free ports, with a ledger of its own.
+
+    Sentences are not judged unless `settings` say so: these tests look at what leaves word by word (`test_meaning.py`
+    is about sentences).
+    """
     config = Config.model_validate(
         {
             "listen": {"port": 0},
@@ -272,6 +276,7 @@ async def started(
             "state": state,
             "limits": {"drain_s": 0},
             **(settings or {}),
+            "policy": {"scan_meaning": False, **(settings or {}).get("policy", {})},
             "upstream": {"url": engine.url, "check_every_s": 0.2, **(settings or {}).get("upstream", {})},
         }
     )

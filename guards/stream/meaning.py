@@ -1,0 +1,95 @@
+"""What the sentences of an answer mean: the gate's own score, turned to what must not be said.
+
+For a request that matched, the question says nothing any more: what tells is a sentence near to the *answer* of a
+matched entry. The question's words beside a sentence do not help: "where was she born? I am not sure" is as near to
+"she was born in Taipei" as the truth is. So sentences stand alone, or with those before them. Similarity alone cannot
+tell "born in Taipei" from "born in Kuwait"; the terms of the gate's score for details that are missing, or replaced by
+others, do. Names count for nothing here: the client named them.
+
+For a request that matched nothing, in sets that have every answer checked, the gate reads each sentence as it reads a
+request, also behind the question, and names count as they do there.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from guards.gate import Gate
+from guards.model import Amend, Arm, Finding, Plan, Refuse, Signals
+from guards.policy import OnFault
+from guards.stream.telling import MATCHED
+from indexes.calibration import Weights
+from indexes.entries import Entry, Kind, State
+from indexes.matches import Match
+from indexes.names.found import marks_of
+
+NAMELESS = Weights(stated=0, stated_heard=0, found=0, found_heard=0)
+"""The weights of the gate's score where a name is no sign."""
+
+SHORTEST_STATEMENT = 4  # words: a phrase of fewer is met as it is written, and near to everything of its kind
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the sentences of one answer are compared with.
+
+    `matches` are the nearest of each entry that the request matched, `gates` those of their sets. Without any, the
+    sentences are read as requests are, and the chain knows what its faults do. `on_fault`: what to do when they cannot
+    be compared.
+    """
+
+    matches: tuple[Match, ...]
+    gates: tuple[Gate, ...]
+    on_fault: OnFault
+
+
+def watched(plan: Plan) -> Watched | None:
+    """What the sentences of an answer under a plan are compared with; None where they are not."""
+    if not plan.scan_output:
+        return None
+    if not plan.armed:
+        return Watched((), (), OnFault.REFUSE) if plan.policy.scan_meaning else None
+    acting = [(gate, finding) for finding in plan.findings if (gate := _gate(finding)) and gate.policy.scan_meaning]
+    if not acting:
+        return None
+    nearest: dict[int, Match] = {}
+    for match in (match for _, finding in acting for match in finding.matches if match.state is State.ACTIVE):
+        if match.slot not in nearest or match.score > nearest[match.slot].score:
+            nearest[match.slot] = match
+    matches = sorted(nearest.values(), key=lambda match: -match.score)[:MATCHED]
+    allowed = all(gate.policy.on_fault is OnFault.ALLOW for gate, _ in acting)
+    return Watched(tuple(matches), tuple(gate for gate, _ in acting), OnFault.ALLOW if allowed else OnFault.REFUSE)
+
+
+def statements(entry: Entry) -> Entry | None:
+    """An entry as sentences are compared with it: what it answers, or the passage itself; None where it says nothing.
+
+    A sealed entry has no text, so it says nothing.
+    """
+    told = (*entry.answers, *(entry.texts if entry.kind is Kind.PASSAGE else ()))
+    texts = tuple(text for text in told if len(text.split()) >= SHORTEST_STATEMENT)
+    return replace(entry, kind=Kind.FACT, texts=texts, names=(), answers=()) if texts else None
+
+
+def tells(found: Sequence[Match], gates: Iterable[Gate], kept: Sequence[Match]) -> bool:
+    """Whether a sentence tells: `found` are statements that it is near, `kept` its matches in the request's index.
+
+    The latter say how near the sentence is to the retain examples of each set.
+    """
+    near = {match.set_id: 0.0 for match in found}
+    for match in kept:
+        near[match.set_id] = max(near.get(match.set_id, 0.0), match.retain_score)
+    signals = Signals(tuple(replace(match, retain_score=near[match.set_id]) for match in found))
+    return any(match.state is State.ACTIVE for gate in gates for match in gate.hits(signals))
+
+
+def names_somebody(text: str) -> bool:
+    """Whether a sentence says by itself whom it is about."""
+    return bool(marks_of(text).names)
+
+
+def _gate(finding: Finding) -> Gate | None:
+    """The gate whose finding this is, if it acts."""
+    verdict = finding.verdict
+    if isinstance(verdict, Arm | Amend | Refuse) and finding.enforced and finding.matches:
+        return Gate(finding.matches[0].set_id, verdict.policy)
+    return None

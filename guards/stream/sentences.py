@@ -1,0 +1,166 @@
+"""Sentences of an answer, judged one by one: text is held until somebody has said whether its sentence tells.
+
+What a sentence tells is measured elsewhere, and takes a while. So whoever feeds the filter first shows it the next
+piece (`look_ahead`), has the sentences judged that it completes, writes the verdicts into them and then feeds it.
+
+Invariants
+1. No sentence leaves before it was judged, nor any that tells, nor anything after it.
+2. Where sentences part, and where a cut falls, depend on the text and not on how it was cut into deltas.
+3. What is held is bounded: a sentence ends after `LONGEST` characters at the latest.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from guards.stream.json_text import JsonTextFilter
+from guards.stream.phrase import Cut, PhraseFilter, Release, Step
+from guards.stream.telling import TellingFilter
+from indexes.phrases import PhraseTable
+
+SHORTEST = 12  # characters: "1.", "Dr." and "Yes." end no sentence
+LONGEST = 400  # characters: some 64 words, of which an embedding still says something
+_ENDERS = frozenset(".!?।؟")
+_ENDS_AT_ONCE = frozenset("\n。！？")
+_CLOSERS = frozenset("\"'”’)]}»*_")
+
+
+@dataclass(slots=True, eq=False)
+class Sentence:
+    """A sentence and the characters of the text that it covers; `tells` is None until it was judged.
+
+    `texts` are what is to be compared: the sentence, and where there is room with those before it.
+    """
+
+    texts: tuple[str, ...] = field(repr=False)
+    start: int
+    end: int
+    tells: bool | None = None
+
+
+class SentenceStream:
+    """Parts a text that arrives in pieces into sentences. Every character belongs to one."""
+
+    def __init__(self, read: Callable[[str], str] = str) -> None:
+        """`read` is how a client reads the characters of a sentence."""
+        self._read = read
+        self._open = ""
+        self._start = 0
+        self._ended = False
+        self._before = ""
+
+    @property
+    def position(self) -> int:
+        """Number of characters fed so far."""
+        return self._start + len(self._open)
+
+    def feed(self, text: str) -> list[Sentence]:
+        """Takes the next piece; the sentences that it completes."""
+        found: list[Sentence] = []
+        for char in text:
+            self._open += char
+            if char in _ENDS_AT_ONCE or (self._ended and char.isspace()):
+                if len(self._open.strip()) >= SHORTEST:
+                    found.append(self._close(len(self._open)))
+            elif len(self._open) >= LONGEST:
+                found.append(self._close(self._open.rfind(" ") + 1 or len(self._open)))
+            self._ended = char in _ENDERS or (self._ended and char in _CLOSERS)
+        return found
+
+    def end_turn(self) -> None:
+        """Somebody else goes on from here: only a sentence that has no end yet is read together with what comes."""
+        if self._ended:
+            self._close(len(self._open))
+        self._before = ""
+
+    def finish(self) -> list[Sentence]:
+        """Ends the text; the last sentence, if there is one."""
+        return [self._close(len(self._open))] if self._open else []
+
+    def _close(self, size: int) -> Sentence:
+        raw, self._open = self._open[:size], self._open[size:]
+        text = self._read(raw)
+        together = self._before + text
+        fits = bool(self._before) and len(together) <= LONGEST
+        sentence = Sentence((text, together) if fits else (text,), self._start, self._start + size)
+        self._before = together if fits else text if len(text) < LONGEST else ""
+        self._start += size
+        return sentence
+
+
+class SentenceFilter:
+    """Stands around another filter: same calls, and `look_ahead` before each piece."""
+
+    def __init__(self, inner: PhraseFilter | TellingFilter | JsonTextFilter, read: Callable[[str], str] = str) -> None:
+        """`read` is how a client reads the characters of the text: `json_text.unescaped` where it is JSON."""
+        self._inner = inner
+        self._sentences = SentenceStream(read)
+        self._undecided: deque[Sentence] = deque()
+        self._ends: deque[int] = deque()
+        """Where sentences end that may leave, as far as they have not left."""
+        self._bad: int | None = None
+        """Where the first sentence begins that tells."""
+        self._held = ""
+        self._held_from = 0
+
+    @property
+    def holding(self) -> int:
+        """Characters held back by either."""
+        return self._inner.holding + len(self._held)
+
+    def look_ahead(self, text: str, *, ends: bool = False) -> list[Sentence]:
+        """The sentences that the next piece completes, to be judged before it is fed; `ends`: it is the last one."""
+        found = self._sentences.feed(text) + (self._sentences.finish() if ends else [])
+        self._undecided.extend(found)
+        return found
+
+    def on_delta(self, text: str) -> Step:
+        """Takes the next piece of the text."""
+        return self._after(self._inner.on_delta(text))
+
+    def on_finish(self) -> Step:
+        """Ends the text. What nobody judged does not leave."""
+        step = self._after(self._inner.on_finish())
+        return Cut(step.text, None) if self._held and isinstance(step, Release) else step
+
+    def shown_before(self, text: str) -> None:
+        """Tells the filter of text that left before it was there; a sentence that it begins is judged as a whole."""
+        self._inner.shown_before(text)
+        self._sentences.feed(text)
+        self._held_from = self._sentences.position
+
+    def end_turn(self) -> None:
+        """What was shown before was the client's own."""
+        self._sentences.end_turn()
+
+    def renew(self, table: PhraseTable, forbidden: Callable[[int], bool]) -> Step:
+        """Moves to a newer generation. Verdicts stand."""
+        return self._after(self._inner.renew(table, forbidden))
+
+    def _after(self, step: Step) -> Step:
+        self._held += step.text
+        self._settle()
+        until = self._held_from + len(self._held)
+        if isinstance(step, Cut):
+            return Cut(self._release(until), step.slot)
+        if self._bad is not None and until >= self._bad:  # before that the inner filter may still cut earlier
+            return Cut(self._release(self._bad), None)
+        return Release(self._release(until))
+
+    def _settle(self) -> None:
+        while self._bad is None and self._undecided and self._undecided[0].tells is not None:
+            sentence = self._undecided.popleft()
+            if sentence.tells:
+                self._bad = max(sentence.start, self._held_from)
+            else:
+                self._ends.append(sentence.end)
+
+    def _release(self, until: int) -> str:
+        """Whole sentences that may leave, of what the inner filter has released."""
+        last = self._held_from
+        while self._ends and self._ends[0] <= until:
+            last = self._ends.popleft()
+        size = max(0, last - self._held_from)
+        text, self._held = self._held[:size], self._held[size:]
+        self._held_from += size
+        return text

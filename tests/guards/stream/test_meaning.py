@@ -1,0 +1,77 @@
+"""What the sentences of an answer are compared with, and when they tell."""
+
+from dataclasses import replace
+
+import pytest
+
+from guards.gate import Gate
+from guards.model import Amend, Finding, Plan, Verdict
+from guards.policy import OnFault, Policy, Rung
+from guards.stream.meaning import MATCHED, names_somebody, statements, tells, watched
+from indexes.entries import Entry, Kind, State
+from indexes.matches import Match, Via
+
+NEAR = Match("e", "s", Kind.FACT, State.ACTIVE, 0.9, 0.1, 0, (0, 9), Via.EMBEDDING, slot=0)
+FACT = Entry("e", "s", Kind.FACT, ("Where was she born?",), ("Ida Lorentz",), ("She was born in Quelm.", "Quelm"))
+
+
+def armed(*matches: Match, policy: Policy | None = None, enforced: bool = True) -> Plan:
+    policy = policy or Policy()
+    verdict: Verdict = Amend(policy, (Rung.REFUSE,))
+    return Plan((Rung.INSTRUCT,), policy, scan_output=True, findings=(Finding("gate:s", verdict, enforced, matches),))
+
+
+def test_the_nearest_entries_are_watched_each_once() -> None:
+    others = [replace(NEAR, entry_id=f"e{n}", slot=n, score=0.8 - n / 100) for n in range(1, MATCHED + 4)]
+    found = watched(armed(*others, NEAR, replace(NEAR, score=0.7), replace(NEAR, slot=99, state=State.OBSERVE)))
+    assert found is not None
+    assert found.matches == (NEAR, *others[: MATCHED - 1])
+    assert [gate.set_id for gate in found.gates] == ["s"]
+
+
+def test_who_is_not_watched() -> None:
+    assert watched(Plan(policy=Policy())) is None  # not checked at all
+    assert watched(armed(NEAR, policy=Policy(scan_meaning=False))) is None
+    assert watched(armed(NEAR, enforced=False)) is None
+    assert watched(Plan(policy=Policy(scan_meaning=False), scan_output=True)) is None
+
+
+def test_what_matched_nothing_is_read_as_a_request_is() -> None:
+    found = watched(Plan(policy=Policy(on_fault=OnFault.ALLOW), scan_output=True))
+    assert found is not None
+    assert (found.matches, found.gates, found.on_fault) == ((), (), OnFault.REFUSE)
+
+
+@pytest.mark.parametrize(("other", "expected"), [(OnFault.ALLOW, OnFault.ALLOW), (OnFault.REFUSE, OnFault.REFUSE)])
+def test_a_fault_is_allowed_where_every_set_allows_it(other: OnFault, expected: OnFault) -> None:
+    plans = [armed(NEAR, policy=Policy(on_fault=OnFault.ALLOW)), armed(NEAR, policy=Policy(on_fault=other))]
+    found = watched(replace(plans[0], findings=(*plans[0].findings, *plans[1].findings)))
+    assert found is not None
+    assert found.on_fault is expected
+
+
+def test_an_entry_states_its_answers_and_a_passage_itself() -> None:
+    told = statements(FACT)
+    assert told is not None
+    assert (told.id, told.kind, told.texts, told.names) == ("e", Kind.FACT, ("She was born in Quelm.",), ())
+    passage = statements(Entry("p", "s", Kind.PASSAGE, ("It rained on the town all night.",)))
+    assert passage is not None
+    assert passage.texts == ("It rained on the town all night.",)
+    assert statements(replace(FACT, answers=("Quelm",))) is None
+    assert statements(replace(FACT, answers=())) is None
+
+
+@pytest.mark.parametrize(
+    ("score", "kept", "told"), [(0.76, 0.0, True), (0.74, 0.0, False), (0.9, 0.87, True), (0.9, 0.89, False)]
+)
+def test_threshold_and_margin_are_those_of_the_gate(score: float, kept: float, told: bool) -> None:
+    found, beside = replace(NEAR, score=score), replace(NEAR, retain_score=kept)
+    assert tells([found], [Gate("s", Policy())], [beside]) is told
+    assert not tells([found], [Gate("other", Policy())], [])
+    assert not tells([replace(found, state=State.OBSERVE)], [Gate("s", Policy())], [beside])
+    assert tells([replace(found, threshold=0.5)], [Gate("s", Policy())], []) is True
+
+
+def test_who_is_named() -> None:
+    assert names_somebody("Then Ida Lorentz left the town.")
+    assert not names_somebody("Then she left the town.")
