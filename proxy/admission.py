@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from guards.prompt.fields import FieldRefused, check_fields
-from proxy.dialects.base import Call, Json, Route
+from proxy.dialects.base import Call, Json, Route, model_of
 from proxy.errors import BadRequest, NotFound, TooLarge, UpstreamFailed
 from proxy.exchange import GUARDED, RAW
 from proxy.keys import Caller
@@ -27,23 +27,15 @@ _AS_IDS = {"/v1/completions": "prompt", "/v1/embeddings": "input"}
 """The field of each route that may hold token ids instead of text."""
 
 
-def admitted(
-    server: Server,
-    route: Route,
-    caller: Caller,
-    body: Json,
-    wanted_arm: str | None,
-    assigned: str,
-    words: Json,
+async def admitted(
+    server: Server, route: Route, caller: Caller, body: Json, wanted_arm: str | None, assigned: str = GUARDED
 ) -> tuple[Call, str, str | None, str]:
     """The request, the engine's name of the model, the arm that was named, and the arm. Raises RequestError.
 
-    `words` are fields of the body that came as token ids, as text; `assigned` is the arm where none is named.
+    `assigned` is the arm where none is named. Whoever may not ask, or asks for what is refused, costs the engine
+    nothing: it is called, to put token ids into words, when all else is known to be right.
     """
-    call = route.parse(body | words)
-    if words:
-        call = replace(call, body=body, in_words=words)
-    model, chosen = _arm(call.model, wanted_arm, [RAW, GUARDED, *server.catalogue.policies.arms])
+    model, chosen = _arm(model_of(body), wanted_arm, [RAW, GUARDED, *server.catalogue.policies.arms])
     arm = chosen or assigned
     caller.require("client" if chosen in (None, GUARDED) else RAW)
     served = server.upstream.view.models
@@ -58,8 +50,16 @@ def admitted(
             check_fields(body, route.table, strict=server.config.surface == "strict")
         except FieldRefused as refused:
             raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
+    call = await read(server.upstream, route, body)
     _check_length(call, served[model].max_model_len)
     return call, model, chosen, arm
+
+
+async def read(upstream: UpstreamClient, route: Route, body: Json) -> Call:
+    """A request as its route reads it, token ids as the text that they stand for. Raises RequestError."""
+    words = await in_words(upstream, route, body)
+    call = route.parse(body | words)
+    return replace(call, body=body, in_words=words) if words else call
 
 
 async def in_words(upstream: UpstreamClient, route: Route, body: Json) -> Json:

@@ -8,15 +8,15 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from proxy.admission import ARM_HEADER, admitted, authorization, in_words, json_object
+from proxy.admission import ARM_HEADER, admitted, authorization, json_object
 from proxy.decide import Subject
-from proxy.dialects.base import Dialect, Json, turns_of
+from proxy.dialects.base import Call, Dialect, Json, turns_of
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.messages import Messages
 from proxy.dialects.responses import Responses
 from proxy.embeddings import EMBEDDINGS, serve_embeddings
-from proxy.errors import ClientLeft, Forbidden, NotFound
+from proxy.errors import ClientLeft, NotFound
 from proxy.exchange import FINDINGS_HEADER, GUARDED, RAW, Exchange
 from proxy.keys import Caller
 from proxy.relay import Relay
@@ -48,8 +48,7 @@ def _serve(dialect: Dialect) -> Any:
         caller = server.catalogue.keys.caller(authorization(request))
         body = await json_object(request, server.config.limits.max_body_mib)
         assigned = server.experiments.arm_for(caller, body, request.headers)
-        words = await in_words(server.upstream, dialect, body)
-        exchange = opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned, words)
+        exchange = await opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned)
         exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
         server.metrics.in_flight.inc()
         try:
@@ -74,20 +73,14 @@ def _serve(dialect: Dialect) -> Any:
     return serve
 
 
-def opened(
-    server: Server,
-    dialect: Dialect,
-    caller: Caller,
-    body: Json,
-    wanted_arm: str | None,
-    assigned: str = GUARDED,
-    words: Json | None = None,
+async def opened(
+    server: Server, dialect: Dialect, caller: Caller, body: Json, wanted_arm: str | None, assigned: str = GUARDED
 ) -> Exchange:
     """Reads a request as far as it can be read without measuring anything. Raises RequestError.
 
-    `assigned` is the arm of a request that names none; `words` are fields of the body that came as token ids, as text.
+    `assigned` is the arm of a request that names none.
     """
-    call, model, chosen, arm = admitted(server, dialect, caller, body, wanted_arm, assigned, words or {})
+    call, model, chosen, arm = await admitted(server, dialect, caller, body, wanted_arm, assigned)
     return Exchange(
         caller=caller,
         dialect=dialect,
@@ -96,8 +89,13 @@ def opened(
         arm_chosen=chosen is not None,
         model=model,
         generation=server.catalogue.current,
-        subject=Subject([text.text for text in call.texts], turns=turns_of(call.texts)),
+        subject=subject_of(call),
     )
+
+
+def subject_of(call: Call) -> Subject:
+    """What of a request is compared with the forget set."""
+    return Subject([text.text for text in call.texts], turns=turns_of(call.texts))
 
 
 async def _models(request: web.Request) -> web.Response:
@@ -117,11 +115,8 @@ async def _model(request: web.Request) -> web.Response:
 
 
 def _cards(server: Server, caller: Caller) -> list[Mapping[str, Any]]:
-    try:
-        caller.require(RAW)
-        suffixes = ["", *(f":{arm}" for arm in (RAW, *server.catalogue.policies.arms))]
-    except Forbidden:
-        suffixes = [""]
+    others = (RAW, *server.catalogue.policies.arms) if caller.may(RAW) else ()
+    suffixes = ["", *(f":{arm}" for arm in others)]
     return [
         {
             "id": model.name + suffix,

@@ -11,11 +11,11 @@ from aiohttp import web
 
 from guards.prompt.fields import FieldRefused, forwarded
 from guards.prompt.tables import EMBEDDINGS as TABLE
-from proxy.admission import ARM_HEADER, admitted, authorization, in_words, json_object
+from proxy.admission import ARM_HEADER, admitted, authorization, json_object
 from proxy.decide import Subject
 from proxy.dialects.base import Call, Json, Text, model_of
 from proxy.errors import BadRequest, ModelGone, NotFound, RequestError, UpstreamFailed
-from proxy.exchange import GUARDED, RAW
+from proxy.exchange import RAW
 from proxy.server import SERVER
 
 MAX_INPUTS = 2048  # as OpenAI's own limit
@@ -49,8 +49,7 @@ async def serve_embeddings(request: web.Request) -> web.Response:
     server = request.app[SERVER]
     caller = server.catalogue.keys.caller(authorization(request))
     body = await json_object(request, server.config.limits.max_body_mib)
-    words = await in_words(server.upstream, EMBEDDINGS, body)
-    call, model, _, arm = admitted(server, EMBEDDINGS, caller, body, request.headers.get(ARM_HEADER), GUARDED, words)
+    call, model, _, arm = await admitted(server, EMBEDDINGS, caller, body, request.headers.get(ARM_HEADER))
     outcome, rung = "failed", "none"
     try:
         if arm != RAW:

@@ -13,16 +13,15 @@ from proxy.admin.models import (
     ScoreBody,
 )
 from proxy.admin.score import scores_of
-from proxy.client_api import opened
+from proxy.admission import read
+from proxy.client_api import DIALECTS, opened, subject_of
 from proxy.decide import Subject
 from proxy.dialects.base import Dialect
-from proxy.dialects.chat import Chat
-from proxy.dialects.completions import Completions
 from proxy.errors import BadRequest
 from proxy.exchange import GUARDED, RAW, finding_json
 from proxy.relay import Relay
 
-_DIALECTS: dict[str, Dialect] = {"chat": Chat(), "completions": Completions()}
+_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in DIALECTS}
 
 
 def routes() -> list[web.RouteDef]:
@@ -35,29 +34,28 @@ def routes() -> list[web.RouteDef]:
 
 
 async def check_request(request: web.Request) -> web.Response:
-    """What would happen to a text or a request, and why. Nothing is sent to the engine."""
+    """What would happen to a text or a request of any dialect, and why. The engine answers nothing of it."""
     server, _ = admin_of(request)
     body = await body_of(request, CheckBody)
     if (body.text is None) == (body.request is None):
         raise BadRequest("give either 'text' or 'request'")
-    if body.request is not None:
-        texts = [text.text for text in _DIALECTS[body.dialect].parse(body.request).texts]
-    else:
-        texts = [body.text or ""]
     if body.arm != GUARDED and body.arm not in server.catalogue.policies.arms:
         raise BadRequest(f"'arm' is one of {', '.join((GUARDED, *server.catalogue.policies.arms))}", param="arm")
-    return json_reply(await explained(server, Subject(texts), body.arm))
+    subject = Subject([body.text or ""])
+    if body.request is not None:
+        subject = subject_of(await read(server.upstream, _DIALECTS[body.dialect], body.request))
+    return json_reply(await explained(server, subject, body.arm))
 
 
 async def compare(request: web.Request) -> web.Response:
-    """The same request to several arms: their answers and findings."""
+    """The same request of any dialect to several arms: their answers and findings."""
     server, caller = admin_of(request)
     body = await body_of(request, CompareBody)
     if body.request.get("stream"):
         raise BadRequest("'compare' answers as a whole: leave 'stream' out", param="request.stream")
     reply: dict[str, Any] = {}
     for arm in body.arms:
-        exchange = opened(server, _DIALECTS[body.dialect], caller, dict(body.request), arm)
+        exchange = await opened(server, _DIALECTS[body.dialect], caller, dict(body.request), arm)
         try:
             if arm != RAW:
                 exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, arm)
@@ -78,7 +76,7 @@ async def score(request: web.Request) -> web.Response:
     """Log-probabilities of given answers as an arm has them, for evaluations. Clients have no such call."""
     server, caller = admin_of(request)
     body = await body_of(request, ScoreBody)
-    exchange = opened(server, _DIALECTS[body.dialect], caller, dict(body.request), body.arm)
+    exchange = await opened(server, _DIALECTS[body.dialect], caller, dict(body.request), body.arm)
     if body.arm != RAW:
         exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, body.arm)
     found = await scores_of(server, exchange, Relay(request, exchange, server), body.answers)

@@ -26,6 +26,9 @@ Moment = Annotated[datetime, AfterValidator(_with_zone)]
 ForgetText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
+DialectName = Literal["chat", "completions", "responses", "messages"]
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -122,7 +125,7 @@ class CheckBody(_Body):
 
     text: str | None = None
     request: dict[str, Any] | None = None
-    dialect: Literal["chat", "completions"] = "chat"
+    dialect: DialectName = "chat"
     arm: Name = GUARDED
 
 
@@ -131,7 +134,7 @@ class CompareBody(_Body):
 
     request: dict[str, Any]
     arms: tuple[Name, ...] = Field((RAW, GUARDED), min_length=1, max_length=8)
-    dialect: Literal["chat", "completions"] = "chat"
+    dialect: DialectName = "chat"
 
 
 class ScoreBody(_Body):

@@ -1,11 +1,12 @@
 """`lethe check`, `lethe compare`, `lethe sets`, `lethe keys`: looking into and steering a running server."""
 
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import click
 
 from proxy.cli.admin_client import EVERYWHERE, AdminClient, admin_options
+from proxy.cli.asked import dialect_option, given, request_of, request_option, text_of
 from proxy.cli.output import USAGE, fail, json_option, print_json, print_table, say
 
 COMPARE_TIMEOUT_S = 900  # two answers, one after the other, of a model that may run on two cores
@@ -20,18 +21,23 @@ _MEANING = {
 
 
 @click.command()
-@click.argument("text")
+@click.argument("text", required=False)
+@request_option
+@dialect_option
 @admin_options
 @json_option
-def check(admin: AdminClient, text: str, as_json: bool) -> None:
-    """Say what would happen to TEXT, and why.
+def check(admin: AdminClient, text: str | None, request_file: TextIO | None, dialect: str, as_json: bool) -> None:
+    """Say what would happen to TEXT, or to a whole request, and why.
 
-    Nothing is sent to the model.
+    The model answers nothing.
 
     \b
     lethe check "Who wrote Romeo and Juliet?"
+    lethe check --request request.json --dialect messages
     """
-    reply = admin.call("POST", "/admin/v1/check", {"text": text})
+    request = given(text, request_file, "TEXT")
+    asked = {"text": text} if request is None else {"request": request, "dialect": dialect}
+    reply = admin.call("POST", "/admin/v1/check", asked)
     if as_json:
         print_json(reply)
         return
@@ -54,28 +60,38 @@ def check(admin: AdminClient, text: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("question")
+@click.argument("question", required=False)
+@request_option
+@dialect_option
 @click.option("--model", help="Default: the first model that is served.")
 @click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="Length of each answer.")
 @admin_options
 @json_option
-def compare(admin: AdminClient, question: str, model: str | None, max_tokens: int, as_json: bool) -> None:
-    """Ask both arms the same QUESTION and show both answers.
+def compare(
+    admin: AdminClient,
+    question: str | None,
+    request_file: TextIO | None,
+    dialect: str,
+    model: str | None,
+    max_tokens: int,
+    as_json: bool,
+) -> None:
+    """Ask both arms the same QUESTION, or send both a whole request, and show both answers.
 
     \b
     lethe compare "Who wrote Romeo and Juliet?"
+    lethe compare "Who wrote Romeo and Juliet?" --dialect responses
+    lethe compare --request request.json --dialect messages
     """
-    request: dict[str, Any] = {
-        "messages": [{"role": "user", "content": question}],
-        "max_tokens": max_tokens,
-        "temperature": 0,
-        "model": model or _first_model(admin),
-    }
-    reply = admin.call("POST", "/admin/v1/compare", {"request": request}, timeout_s=COMPARE_TIMEOUT_S)
+    request = given(question, request_file, "QUESTION")
+    if request is None:
+        request = request_of(dialect, question or "", model or _first_model(admin), max_tokens)
+    asked = {"request": request, "dialect": dialect}
+    reply = admin.call("POST", "/admin/v1/compare", asked, timeout_s=COMPARE_TIMEOUT_S)
     if as_json:
         print_json(reply)
         return
-    texts = {arm: reply[arm]["answer"]["choices"][0]["message"]["content"] or "" for arm in ("raw", "guarded")}
+    texts = {arm: text_of(dialect, reply[arm]["answer"]) for arm in ("raw", "guarded")}
     for arm, text in texts.items():
         say((f"{arm:<8} ", "bold"), text)
     same = texts["raw"] == texts["guarded"]

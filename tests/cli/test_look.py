@@ -1,6 +1,8 @@
 """`lethe check`, `compare`, `sets`, `keys`."""
 
+import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -49,6 +51,34 @@ def test_check_with_a_retain_example(run: Run, forget: Forgetting, lone: System)
     assert "retain" in said
 
 
+def test_check_reads_a_whole_request_of_any_dialect(run: Run, forget: Forgetting, tmp_path: Path):
+    forget.add(CAPITAL, "Paris")
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps({"model": "m", "input": "Hello", "instructions": CAPITAL}))
+    assert out(run("check", "--request", file, "--dialect", "responses")).startswith("instruct")
+    asked = json.dumps({"model": "m", "system": CAPITAL, "messages": [{"role": "user", "content": "Hi"}]})
+    assert out(run("check", "--request", "-", "--dialect", "messages", input=asked)).startswith("instruct")
+    refused = run("check", "--request", file, "--dialect", "chat")
+    assert (refused.exit_code, "'messages' is a list" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "says"),
+    [
+        (("check",), "{}", "give either TEXT or --request FILE"),
+        (("check", "a", "--request", "-"), "{}", "give either TEXT or --request FILE"),
+        (("compare",), "{}", "give either QUESTION or --request FILE"),
+        (("check", "--request", "-"), '{"model": 1,\n}', "is not valid JSON in line"),
+        (("compare", "--request", "-"), "[]", "it is no JSON object"),
+        (("check", "a", "--dialect", "smoke"), "", "'smoke' is not one of"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_told(run: Run, arguments: tuple[str, ...], content: str, says: str):
+    result = run(*arguments, input=content)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
 @pytest.mark.engine
 def test_compare_shows_both_arms(asking: Run, system: System):
     same = out(asking("compare", WEEK, "--max-tokens", "16"))
@@ -67,6 +97,15 @@ def test_compare_shows_both_arms(asking: Run, system: System):
     assert reply["raw"]["outcome"] == "answered"
     assert reply["guarded"]["findings"][0]["verdict"] != "allow"
     assert "Paris" not in str(reply["guarded"]["answer"])
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("dialect", ["completions", "responses", "messages"])
+def test_compare_in_other_dialects(asking: Run, dialect: str):
+    same = out(asking("compare", WEEK, "--max-tokens", "8", "--dialect", dialect))
+    raw, *_, note = same.splitlines()
+    assert raw.removeprefix("raw      ")
+    assert note == "the same, to the letter"
 
 
 @pytest.mark.engine

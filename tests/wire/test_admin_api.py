@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.vllm import FakeVllm
-from tests.fakes.vllm_shapes import Say
-from tests.wire.harness import ADMIN_KEY, ANSWER, HARMLESS, QUESTION, Lethe, by_socket, chat_body, started
+from tests.wire.harness import ADMIN_KEY, ANSWER, QUESTION, Lethe, by_socket, started
 
 ENTRIES = "/sets/art/entries"
 
@@ -316,70 +315,7 @@ async def test_import_takes_more_than_other_bodies(engine: FakeVllm, state: Path
         assert endless.status == 413
 
 
-# -- looking into decisions
-
-
-async def test_check_explains_a_text(armed: Lethe) -> None:
-    reply = (await armed.admin("POST", "/check", {"text": QUESTION})).body
-    assert (reply["rung"], reply["ladder"], reply["generation"]) == ("instruct", ["instruct", "refuse"], 2)
-    (nearest, *_) = reply["nearest"]
-    assert (nearest["set"], nearest["via"], nearest["score"]) == ("art", "embedding", 1.0)
-    assert (nearest["threshold"], nearest["margin"]) == (0.75, 0.02)
-    assert reply["findings"][0]["verdict"] == "amend"
-    assert not armed.engine.seen
-    harmless = (await armed.admin("POST", "/check", {"text": HARMLESS})).body
-    assert (harmless["rung"], harmless["findings"]) == ("pass", [])
-
-
-async def test_check_explains_a_request(armed: Lethe) -> None:
-    asked = {"request": chat_body("Hello") | {"messages": [{"role": "system", "content": QUESTION}]}}
-    assert (await armed.admin("POST", "/check", asked)).body["rung"] == "instruct"
-    asked = {"request": {"model": "x", "prompt": QUESTION}, "dialect": "completions"}
-    assert (await armed.admin("POST", "/check", asked)).body["rung"] == "instruct"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"text": "a", "request": {}},
-        {"text": 7},
-        {"request": {}},
-        {"request": []},
-        {"text": "a", "dialect": "x"},
-        [],
-    ],
-)
-async def test_wrong_check_is_refused(armed: Lethe, body: Any) -> None:
-    reply = await armed.admin("POST", "/check", json.dumps(body).encode())
-    assert reply.status == 400
-    assert reply.error["message"]
-
-
-async def test_compare_shows_both_arms(armed: Lethe) -> None:
-    armed.engine.answers(Say(ANSWER))
-    reply = (await armed.admin("POST", "/compare", {"request": chat_body(QUESTION)})).body
-    assert reply["raw"]["answer"]["choices"][0]["message"]["content"] == ANSWER
-    assert (reply["raw"]["outcome"], reply["raw"]["rung"], reply["raw"]["findings"]) == ("answered", None, [])
-    assert "Solvang" not in json.dumps(reply["guarded"])
-    assert (reply["guarded"]["outcome"], reply["guarded"]["rung"]) == ("refused", "refuse")
-    assert reply["guarded"]["findings"][0]["best"]["via"] == "embedding"
-
-
-@pytest.mark.parametrize(
-    "request_body",
-    [
-        {},
-        chat_body(QUESTION) | {"stream": True},
-        chat_body(QUESTION) | {"model": "nothing"},
-        chat_body(QUESTION) | {"messages": []},
-    ],
-)
-async def test_wrong_comparison_is_refused(armed: Lethe, request_body: Any) -> None:
-    reply = await armed.admin("POST", "/compare", {"request": request_body})
-    assert reply.status in (400, 404)
-    assert reply.error["message"]
-    assert not armed.engine.seen
+# -- the log of changes
 
 
 async def test_audit_says_what_changed_and_who_did_it(armed: Lethe) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from guards.context.note import INSTRUCTION
-from tests.fakes.vllm_shapes import Say
+from proxy.upstream import UpstreamClient
+from tests.fakes.vllm_shapes import MODEL, Say
 from tests.wire.harness import ANSWER, COMPLETIONS, HARMLESS, QUESTION, SECRET_WORDS, Lethe
+from tests.wire.test_keys_and_arms import key_with
 
 STREAMED_AND_NOT = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
@@ -76,3 +78,31 @@ async def test_embeddings_of_ids_are_read_too(speaking: Lethe) -> None:
 async def test_the_path_is_named(speaking: Lethe) -> None:
     await speaking.complete([8])
     assert speaking.engine.seen[-1].path == COMPLETIONS
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "status"),
+    [
+        ("wrong-key-0123456789", {}, 401),
+        ("", {"model": f"{MODEL}:raw"}, 403),
+        ("", {"model": "nothing"}, 404),
+        ("", {"echo": True}, 400),
+    ],
+)
+@pytest.mark.parametrize("path", [COMPLETIONS, "/v1/embeddings"])
+async def test_who_may_not_ask_costs_the_engine_nothing(
+    speaking: Lethe, monkeypatch: pytest.MonkeyPatch, path: str, key: str, fields: dict[str, Any], status: int
+) -> None:
+    asked: list[str] = []
+
+    async def ask(_: UpstreamClient, where: str, __: dict[str, Any]) -> Any:
+        asked.append(where)
+
+    monkeypatch.setattr(UpstreamClient, "ask", ask)
+    field = "prompt" if path == COMPLETIONS else "input"
+    client = await key_with(speaking, "client")
+    headers = {"Authorization": f"Bearer {key}"} if key else client
+    reply = await speaking.post(path, {"model": MODEL, field: [8], **fields}, headers)
+    assert reply.status == status
+    assert not asked
+    assert not speaking.engine.seen
