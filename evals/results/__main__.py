@@ -5,6 +5,7 @@ Every step keeps what it has: started again, it goes on where it stopped. The mo
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from evals.gate.rows import rows
@@ -13,7 +14,7 @@ from evals.results.section import section
 from evals.results.steps import STEPS, TAUGHT, Plan, untaught
 from evals.results.system import ROOT, Layout, lethe, running
 from evals.results.tables import write
-from evals.runs.folder import RunFolder
+from evals.runs.folder import ANSWERS, SCORES, SUMMARY, RunFolder
 from evals.runs.summary import summarised
 from indexes.embedder import OnnxEmbedder
 from proxy.config import load
@@ -57,12 +58,19 @@ def _sets(data: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def _judge_again(out: Path) -> None:
-    """Metrics of answers that are kept already: with the metrics as they are now, and the reference if there is one."""
-    reference = RunFolder(out / UNTAUGHT) if (out / UNTAUGHT / "items.jsonl").exists() else None
+    """Summaries of runs that have none yet, or an older one than their answers or the reference."""
+    answers = out / UNTAUGHT / ANSWERS
+    reference = RunFolder(answers.parent) if answers.exists() else None
     embedder = OnnxEmbedder(load(None).embedder_path, threads=2)
     for name in ("tofu", "author", "likelihood", "draws", "refusals", "languages"):
-        if (out / name / "answers.jsonl").exists():
+        sources = [path for path in (out / name / ANSWERS, out / name / SCORES, answers) if path.exists()]
+        summary = out / name / SUMMARY
+        if (out / name / ANSWERS).exists() and not _is_newer(summary, sources):
             summarised(RunFolder(out / name), embedder, None, reference)
+
+
+def _is_newer(file: Path, sources: Sequence[Path]) -> bool:
+    return file.exists() and all(file.stat().st_mtime >= source.stat().st_mtime for source in sources)
 
 
 def _parser() -> argparse.ArgumentParser:

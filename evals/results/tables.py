@@ -67,7 +67,7 @@ def headline(summary: Mapping[str, Any]) -> str:
     rows = [
         [
             arm,
-            *(_estimate(found["sets"][name].get(metric)) for name, metric, _ in columns),
+            *(_estimate(found["sets"].get(name, {}).get(metric)) for name, metric, _ in columns),
             *(_number(found["totals"].get(name)) for name, _ in totals),
         ]
         for arm, found in arms.items()
