@@ -67,7 +67,8 @@ class Upstream(_Section):
     check_every_s: float = Field(2.0, gt=0, description="how often the engine's health and models are read")
 
 
-def _embedder_url(url: str | None) -> str | None:
+def checked_url(url: str | None) -> str | None:
+    """Raises ValueError for what is not a URL of a server."""
     return None if url is None else _http_url(url)
 
 
@@ -75,7 +76,7 @@ class EmbedderSettings(_Section):
     """The model that compares texts, and how many threads it may take."""
 
     path: Path | None = Field(None, description="a prepared folder; default: all-MiniLM-L6-v2 in the cache")
-    url: Annotated[str | None, AfterValidator(_embedder_url)] = Field(
+    url: Annotated[str | None, AfterValidator(checked_url)] = Field(
         None, description="a server with /v1/embeddings, instead of a folder"
     )
     model: str | None = Field(None, description="the model that the server embeds with")

@@ -57,6 +57,14 @@ class Metrics:
         )
         self.watch_leaking = Gauge("lethe_watch_leaking", "Entries that leaked in the last round", ("set",), registry=r)
         self.watch_at = Gauge("lethe_watch_last_timestamp_seconds", "When the last round ended", ("set",), registry=r)
+        self.embedder_changing = Gauge(
+            "lethe_embedder_changing", "1 while another embedder was chosen than all processes use", registry=r
+        )
+        self.embedder_failures = Counter(
+            "lethe_embedder_change_failures_total",
+            "Changes of embedder that failed, to be tried again",
+            registry=r,
+        )
         self.hot_add_seconds = Histogram(
             "lethe_hot_add_seconds", "Ledger commit and index update of a change", buckets=_SECONDS, registry=r
         )

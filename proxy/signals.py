@@ -41,8 +41,7 @@ class SignalMeter:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    @property
-    def busy(self) -> bool:
+    def waited(self) -> bool:
         """True while somebody waits for an answer."""
         return self._waiting > 0
 

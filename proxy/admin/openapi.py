@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from proxy.admin.embedder import EmbedderBody
 from proxy.admin.models import (
     ActivateBody,
     AssistantBody,
@@ -42,6 +43,7 @@ BODIES: Mapping[str, tuple[type[BaseModel], ...]] = {
     "score": (ScoreBody,),
     "make_receipt": (ReceiptBody,),
     "add_key": (KeyBody,),
+    "use_embedder": (EmbedderBody,),
     "load_assistant": (AssistantBody,),
     "activate_assistant": (ActivateBody,),
     "start_experiment": (Experiment,),

@@ -126,6 +126,10 @@ class Enforcing:
 
         return await self.ask(look)
 
+    def beside(self) -> Ledger:
+        """The ledger for another thread. Raises LedgerError."""
+        return self._ledger.beside()
+
     async def close(self) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._writer.shutdown, True)

@@ -49,6 +49,11 @@ class Reach:
     behind: tuple[str, ...]
 
 
+def uses(embedder: str) -> str:
+    """What a process holds that compares vectors of an embedder."""
+    return f"embedder {embedder}"
+
+
 class Following:
     """One process among those that share a ledger."""
 
@@ -142,6 +147,7 @@ class Following:
             await self._tell(generation)
 
     async def _tell(self, generation: int) -> None:
-        member = Member(self.id, generation, holds=self.holds())
+        embedder = uses(self._enforcing.reading.embedder.name)
+        member = Member(self.id, generation, holds=self.holds() | {embedder})
         await self._enforcing.ask(lambda ledger: ledger.beat(member))
         self._told, self._told_at = generation, time.monotonic()

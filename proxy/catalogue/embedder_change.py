@@ -1,0 +1,317 @@
+"""Changes the embedder while the server serves.
+
+What is chosen stands in the ledger, and every process brings itself to it: it embeds what has no vectors of the new
+embedder yet, in a thread of its own that gives way to requests, builds a second index, and puts both in force in one
+step. Until then the former serves, and whatever is added gets vectors of both. All processes share the embedding, and
+each keeps page by page what it made: a process that is killed costs a page.
+
+A failure leaves the former embedder in force; it is counted, shown in the status, and tried again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from enum import StrEnum
+from random import Random
+from threading import Event
+from typing import Any
+
+import numpy as np
+import structlog
+
+from guards.engine.cache import CacheError
+from indexes.embedder import Embedder, EmbedderError
+from indexes.follower import IndexFollower
+from indexes.generation import ForgetIndex
+from indexes.ledger.records import CHOICE, CHOICES, Conflict, Ledger, LedgerError
+from indexes.vectors import Vectors
+from proxy.catalogue.choice import Choice, Embedders, Named, Source
+from proxy.catalogue.enforcing import Enforcing, Standing
+from proxy.catalogue.pace import Pace
+from proxy.metrics import Metrics
+from proxy.reading import Reading
+from proxy.workers.following import Following, uses
+
+SLICE = 8  # texts that are embedded without looking up: what a request may have to wait for, some 30 ms
+GIVE_WAY_S = 0.05  # the longest wait for requests before the next slice: it must come to an end under any load
+LOOK_S = 0.1  # between looks at whether the others have swapped
+RETRY_S = 10.0
+CATCH_UPS = 3  # before the swap, so that little is left for it
+PROBE = "Which city is the capital of France?"
+
+_log = structlog.get_logger("lethe.embedder")
+
+
+class Stage(StrEnum):
+    """How far a change has come in this process."""
+
+    IN_FORCE = "in force"
+    EMBEDDING = "embedding"
+    OTHERS = "waiting for other processes"
+    FAILED = "failed, will be tried again"
+
+
+class EmbedderChange:
+    """Owns the thread. One for a process; `run` is its task."""
+
+    def __init__(
+        self,
+        enforcing: Enforcing,
+        embedders: Embedders,
+        in_force: Named,
+        metrics: Metrics,
+        *,
+        following: Following | None = None,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`busy` tells whether a request waits for the embedder in force."""
+        self._enforcing = enforcing
+        self._embedders = embedders
+        self._metrics = metrics
+        self._following = following
+        self._busy = busy
+        self._in_force = in_force
+        self._former: Embedder | None = None
+        self._thread = ThreadPoolExecutor(1, "embedder-change")
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._stop = Event()
+        self._under_way: Named | None = None
+        self._pace = Pace()
+        self._stage, self._problem, self._behind = Stage.IN_FORCE, "", 0
+        enforcing.on_documents.append(self._look)
+
+    async def close(self) -> None:
+        """Gives up what is under way; the next start goes on with it."""
+        self._stop.set()
+        await self._loop.run_in_executor(None, self._thread.shutdown, True)
+
+    # -- for the admin API
+
+    async def use(self, source: Source, *, actor: str) -> int:
+        """Chooses an embedder for all processes on the ledger; the generation of the choice.
+
+        Raises EmbedderError where it cannot be used, and Conflict where sealed entries have no vectors of it: then
+        nothing has changed.
+        """
+        name = await self._loop.run_in_executor(None, self._tried, source)
+        chosen = Named(name, source)
+
+        def commit(ledger: Ledger) -> int:
+            def change(documents: dict[str, str]) -> dict[str, str]:
+                if lost := ledger.sealed_without(name):
+                    raise Conflict(
+                        f"{lost} sealed entries have no vectors of '{name}', and no text to make them of: remove them, "
+                        "or import them again, unsealed or after the change; nothing was changed"
+                    )
+                former = Choice.of({CHOICES: documents})
+                settled = name == self._in_force.embedder and (former is None or former.before is None)
+                return {CHOICE: Choice(chosen, None if settled else self._in_force).body()}
+
+            generation = ledger.change_documents(CHOICES, change, actor=actor, action="embedder.use")
+            self._enforcing.enforce(generation, None)
+            return generation
+
+        return await self._enforcing.change(commit)
+
+    async def applied(self, timeout_s: float) -> bool:
+        """Waits until all processes use what was chosen, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.settled and self._stage is not Stage.FAILED:  # noqa: ASYNC110 - it may take minutes
+                    await asyncio.sleep(LOOK_S / 4)
+        return self.settled
+
+    @property
+    def settled(self) -> bool:
+        """True when nobody uses another embedder than the chosen one."""
+        choice = self._choice
+        return choice is None or (choice.before is None and choice.chosen.embedder == self._in_force.embedder)
+
+    def status(self) -> dict[str, Any]:
+        """How far it has come, as the admin API shows it."""
+        reading, choice = self._enforcing.reading, self._choice
+        shown: dict[str, Any] = {
+            "embedder": reading.embedder.name,
+            "dimensions": reading.embedder.dimensions,
+            "source": self._in_force.source.shown(),
+            "stage": (Stage.IN_FORCE if self.settled else self._stage).value,
+            "changing_to": None,
+            "problem": self._problem or None,
+        }
+        if choice is None or self.settled:
+            return shown
+        shown["changing_to"] = {"embedder": choice.chosen.embedder, "source": choice.chosen.source.shown()}
+        if self._stage is Stage.EMBEDDING:
+            pace = self._pace
+            shown["progress"] = {
+                "entries": pace.read,
+                "of": pace.total,
+                "per_s": round(pace.rate, 1),
+                "left_s": None if pace.left_s is None else round(pace.left_s, 1),
+            }
+        elif self._stage is Stage.OTHERS:
+            shown["behind"] = self._behind
+        return shown
+
+    # -- the task
+
+    async def run(self) -> None:
+        """Brings this process to what is chosen, until it is cancelled."""
+        while True:
+            self._woken.clear()
+            pause = await self._step()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+
+    async def _step(self) -> float | None:
+        """Does what is to be done; returns how long to wait before the next look, None: until something changes."""
+        choice = self._choice
+        self._metrics.embedder_changing.set(not self.settled)
+        if choice is None:
+            return None
+        try:
+            if choice.chosen.embedder != self._in_force.embedder:
+                return await self._bring(choice.chosen)
+            return await self._settle(choice)
+        except _Stopped:
+            return 0
+        except Exception as error:  # whatever it was: the former embedder is in force, and goes on serving
+            told = isinstance(error, EmbedderError | LedgerError)
+            self._problem = str(error) if told else f"the new embedder failed ({type(error).__name__})"
+            self._stage = Stage.FAILED
+            self._metrics.embedder_failures.inc()
+            _log.error("embedder_change_failed", embedder=choice.chosen.embedder, problem=self._problem)
+            return RETRY_S
+        finally:
+            self._under_way = None
+
+    async def _bring(self, chosen: Named) -> float:
+        """Puts the chosen embedder in force in this process."""
+        former, self._pace, self._stage, self._problem = self._in_force, Pace(), Stage.EMBEDDING, ""
+        self._stop.clear()
+        self._under_way = chosen
+        self._look()
+        _log.info("embedder_change_began", embedder=chosen.embedder)
+        try:
+            embedder, index = await self._loop.run_in_executor(self._thread, self._built, chosen)
+            own = self._enforcing.reading.embedder
+
+            def swap(ledger: Ledger) -> None:
+                follower = IndexFollower(ledger, index, embedder)
+                self._enforcing.swap(Standing(Reading(embedder), index, follower))
+                self._enforcing.also = (own,)  # for those that still use it
+                self._in_force = chosen
+
+            await self._enforcing.ask(swap)
+        except BaseException:
+            self._enforcing.also = ()
+            raise
+        _log.info("embedder_swapped", embedder=chosen.embedder, former=former.embedder, embedded=self._pace.embedded)
+        if self._following is not None:
+            await self._following.tell()
+        return 0
+
+    async def _settle(self, choice: Choice) -> float | None:
+        """Ends the change when no process uses another embedder any more."""
+        if choice.before is not None:
+            members = [] if self._following is None else await self._following.members()
+            others = [one for one in members if self._following is None or one.id != self._following.id]
+            self._behind = sum(uses(choice.chosen.embedder) not in member.holds for member in others)
+            if self._behind:
+                self._stage = Stage.OTHERS
+                return LOOK_S
+            await self._enforcing.change(lambda ledger: self._ended(ledger, choice))
+        self._enforcing.also = ()
+        self._stage, self._problem = Stage.IN_FORCE, ""
+        self._metrics.embedder_changing.set(False)
+        return None
+
+    def _ended(self, ledger: Ledger, choice: Choice) -> None:
+        """Nobody needs the former one any more: the ledger says so, once."""
+
+        def change(documents: dict[str, str]) -> dict[str, str]:
+            now = Choice.of({CHOICES: documents})
+            return {**documents, CHOICE: Choice(choice.chosen).body()} if now == choice else documents
+
+        generation = ledger.change_documents(CHOICES, change, actor="embedder", action="embedder.in-force")
+        self._enforcing.enforce(generation, None)
+
+    @property
+    def _choice(self) -> Choice | None:
+        return Choice.of(self._enforcing.documents)
+
+    def _look(self) -> None:
+        """The documents have changed, or may have. From any thread."""
+        choice = self._choice
+        if self._under_way is not None and (choice is None or choice.chosen != self._under_way):
+            self._stop.set()
+        self._loop.call_soon_threadsafe(self._woken.set)
+
+    # -- in other threads
+
+    def _tried(self, source: Source) -> str:
+        """The name of an embedder that works. Raises EmbedderError."""
+        try:
+            embedder = self._embedders.open(source)
+        except CacheError as error:
+            raise EmbedderError(str(error)) from None
+        try:
+            made = embedder.embed([PROBE])
+            works = made.shape == (1, embedder.dimensions) and bool(np.isfinite(made).all())
+        except EmbedderError:
+            raise
+        except Exception as error:  # the libraries raise bare and private types
+            raise EmbedderError(f"the embedder '{embedder.name}' does not embed ({type(error).__name__})") from None
+        if not works:
+            raise EmbedderError(
+                f"the embedder '{embedder.name}' does not make vectors of {embedder.dimensions} numbers"
+            )
+        return embedder.name
+
+    def _built(self, chosen: Named) -> tuple[Embedder, ForgetIndex]:
+        """The chosen embedder, and an index of its vectors that is at most a moment behind the ledger."""
+        embedder = self._embedders.named(chosen)
+        self._enforcing.also = (embedder,)
+        patient = _Patient(self._embedders.named(chosen, threads=1), self._give_way)
+        ledger = self._enforcing.beside()
+        try:
+            standing = Standing.on(ledger, Reading(patient), self._enforcing.sealing)
+            standing.follower.build(self._pace.tell, Random())  # noqa: S311 - an order of its own, not a secret
+            for _ in range(CATCH_UPS):
+                standing.follower.catch_up()
+            return embedder, standing.index
+        finally:
+            ledger.close()
+
+    def _give_way(self) -> None:
+        until = time.monotonic() + GIVE_WAY_S
+        while not self._stop.is_set() and self._busy() and time.monotonic() < until:
+            time.sleep(0.002)
+        if self._stop.is_set():
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """The server ends, or something else was chosen."""
+
+
+class _Patient:
+    """An embedder that embeds a few texts at a time, and lets others go first in between."""
+
+    def __init__(self, embedder: Embedder, give_way: Callable[[], None]) -> None:
+        self._embedder = embedder
+        self._give_way = give_way
+        self.name, self.dimensions = embedder.name, embedder.dimensions
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # those of a slice share little padding
+        made = np.empty((len(texts), self.dimensions), np.float32)
+        for first in range(0, len(order), SLICE):
+            self._give_way()
+            some = order[first : first + SLICE]
+            made[some] = self._embedder.embed([texts[place] for place in some])
+        return made
