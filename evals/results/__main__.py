@@ -58,19 +58,19 @@ def _sets(data: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def _judge_again(out: Path) -> None:
-    """Summaries of runs that have none yet, or an older one than their answers or the reference."""
+    """Summaries of finished runs that are older than their answers or the reference."""
     answers = out / UNTAUGHT / ANSWERS
     reference = RunFolder(answers.parent) if answers.exists() else None
     embedder = OnnxEmbedder(load(None).embedder_path, threads=2)
     for name in ("tofu", "author", "likelihood", "draws", "refusals", "languages"):
         sources = [path for path in (out / name / ANSWERS, out / name / SCORES, answers) if path.exists()]
         summary = out / name / SUMMARY
-        if (out / name / ANSWERS).exists() and not _is_newer(summary, sources):
+        if summary.exists() and not _is_newer(summary, sources):
             summarised(RunFolder(out / name), embedder, None, reference)
 
 
 def _is_newer(file: Path, sources: Sequence[Path]) -> bool:
-    return file.exists() and all(file.stat().st_mtime >= source.stat().st_mtime for source in sources)
+    return all(file.stat().st_mtime >= source.stat().st_mtime for source in sources)
 
 
 def _parser() -> argparse.ArgumentParser:
