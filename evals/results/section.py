@@ -92,4 +92,4 @@ def _arms(folder: Path) -> Sequence[Path]:
 def _failed(found: dict[str, Any]) -> str:
     """A server that fails tells nothing: said where it happened."""
     told = [f"{one['failed']} under {arm}" for arm, one in found["total"].items() if one["failed"]]
-    return f" Attempts that found the engine restarting count as no leak: {', '.join(told)}." if told else ""
+    return f" Attempts that the server failed to answer count as no leak: {', '.join(told)}." if told else ""
