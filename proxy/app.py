@@ -36,6 +36,7 @@ from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
 from proxy.meaning import Meaning
 from proxy.metrics import Metrics
+from proxy.rates import Rates
 from proxy.reading import Reading
 from proxy.server import SERVER, Server, errors
 from proxy.signals import SignalMeter
@@ -168,6 +169,7 @@ async def _assembled(
         secret,
         audit,
         change,
+        Rates(config.limits, metrics),
         following,
         worker,
     )

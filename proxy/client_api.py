@@ -46,31 +46,41 @@ def _serve(dialect: Dialect) -> Any:
         server = request.app[SERVER]
         request[ERROR_SHAPE] = dialect.error
         caller = server.catalogue.keys.caller(authorization(request))
-        body = await json_object(request, server.config.limits.max_body_mib)
-        assigned = server.experiments.arm_for(caller, body, request.headers)
-        exchange = await opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned)
-        exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
-        server.metrics.in_flight.inc()
-        try:
-            if exchange.arm != RAW:
-                exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, exchange.arm)
-            if server.shadow.takes(exchange):
-                exchange.kept = bytearray()
-            response = await Relay(request, exchange, server).run()
-            if exchange.kept is not None:
-                if isinstance(response, web.Response) and isinstance(response.body, bytes):
-                    exchange.kept += response.body
-                server.shadow.compare(exchange)
-        except (asyncio.CancelledError, ClientLeft):
-            exchange.outcome = "left"
-            raise
-        finally:
-            server.metrics.in_flight.dec()
-            exchange.close(server.metrics)
-            server.experiments.saw(exchange, request.headers)
-        return response
+        with server.rates.asking(caller) as asking:
+            body = await json_object(request, server.config.limits.max_body_mib)
+            assigned = server.experiments.arm_for(caller, body, request.headers)
+            exchange = await opened(server, dialect, caller, body, request.headers.get(ARM_HEADER), assigned)
+            exchange.show_findings = FINDINGS_HEADER in request.headers and "admin" in caller.scopes
+            exchange.allowance = asking.headers
+            try:
+                return await _answer(request, exchange)
+            finally:
+                asking.tokens = exchange.tokens
 
     return serve
+
+
+async def _answer(request: web.Request, exchange: Exchange) -> web.StreamResponse:
+    server = request.app[SERVER]
+    server.metrics.in_flight.inc()
+    try:
+        if exchange.arm != RAW:
+            exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, exchange.arm)
+        if server.shadow.takes(exchange):
+            exchange.kept = bytearray()
+        response = await Relay(request, exchange, server).run()
+        if exchange.kept is not None:
+            if isinstance(response, web.Response) and isinstance(response.body, bytes):
+                exchange.kept += response.body
+            server.shadow.compare(exchange)
+    except (asyncio.CancelledError, ClientLeft):
+        exchange.outcome = "left"
+        raise
+    finally:
+        server.metrics.in_flight.dec()
+        exchange.close(server.metrics)
+        server.experiments.saw(exchange, request.headers)
+    return response
 
 
 async def opened(

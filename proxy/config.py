@@ -177,6 +177,9 @@ class Limits(_Section):
     max_body_mib: int = Field(8, ge=1, description="a 128k-token chat is about 1 MB of JSON")
     keep_alive_s: float = Field(15.0, gt=0, description="comment interval while a guarded stream is held")
     drain_s: float = Field(20.0, ge=0, description="how long a shutdown waits for answers in flight")
+    requests_per_minute: int | None = Field(None, ge=1, description="of each key, in each process; none: any number")
+    tokens_per_minute: int | None = Field(None, ge=1, description="of the answers to each key, in each process")
+    answers_at_once: int | None = Field(None, ge=1, description="under way for each key, in each process")
 
 
 class Config(_Section):

@@ -16,6 +16,7 @@ from proxy.decide import Subject
 from proxy.dialects.base import Call, Json, Text, model_of
 from proxy.errors import BadRequest, ModelGone, NotFound, RequestError, UpstreamFailed
 from proxy.exchange import RAW
+from proxy.keys import Caller
 from proxy.server import SERVER
 
 MAX_INPUTS = 2048  # as OpenAI's own limit
@@ -48,6 +49,14 @@ async def serve_embeddings(request: web.Request) -> web.Response:
     """Vectors of texts, unless one of them is near the forget set."""
     server = request.app[SERVER]
     caller = server.catalogue.keys.caller(authorization(request))
+    with server.rates.asking(caller) as asking:
+        reply = await _embedded(request, caller)
+        reply.headers.update(asking.headers)
+        return reply
+
+
+async def _embedded(request: web.Request, caller: Caller) -> web.Response:
+    server = request.app[SERVER]
     body = await json_object(request, server.config.limits.max_body_mib)
     call, model, _, arm = await admitted(server, EMBEDDINGS, caller, body, request.headers.get(ARM_HEADER))
     outcome, rung = "failed", "none"

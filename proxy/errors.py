@@ -7,6 +7,7 @@ RequestError
 ├── NotFound          404  no such route, model, set or entry
 ├── Conflicting       409  it exists already
 ├── TooLarge          413  the body is larger than the limit
+├── RateLimited       429  a key asked for more than it may
 ├── UpstreamFailed    502  the engine answered wrongly or not at all
 │   └── ModelGone     502  the engine lost a model, or an adapter, that it had
 ├── UpstreamSlow      504  the engine did not answer in time
@@ -94,6 +95,25 @@ class TooLarge(RequestError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class RateLimited(RequestError):
+    """`limit` names the allowance that is used up; `headers` tell how much there is of each."""
+
+    status = TOO_MANY_REQUESTS
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str, headers: Mapping[str, str], retry_after_s: int) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.limit = limit
+        self.headers = headers
+
+    def response(self, body: bytes | None = None) -> web.Response:
+        """The whole reply, with what the key has left."""
+        reply = super().response(body)
+        reply.headers.update(self.headers)
+        return reply
 
 
 class UpstreamFailed(RequestError):

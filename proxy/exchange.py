@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,8 @@ class Exchange:
     """Of the answer; in a stream its events, which have one each."""
     kept: bytearray | None = None
     """What the client got, while it may be compared with the raw arm's answer."""
+    allowance: Mapping[str, str] = field(default_factory=dict)
+    """What the key may still ask, as reply headers."""
     show_findings: bool = False
     """An admin asked to see why the request was treated as it was."""
     id: str = field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
@@ -66,6 +69,7 @@ class Exchange:
             "x-lethe-arm": self.arm,
             "x-lethe-generation": str(self.generation.number),
             "x-lethe-overhead-ms": f"{self.overhead_ms:.2f}",
+            **self.allowance,
         }
 
     def close(self, metrics: Metrics) -> None:

@@ -39,6 +39,12 @@ class Metrics:
         self.assistants = Gauge("lethe_assistants", "Assistants that the engine was seen to subtract", registry=r)
         self.cuts = Counter("lethe_cuts_total", "Choices cut after something was shown", registry=r)
         self.upstream_errors = Counter("lethe_upstream_errors_total", "Failures of the engine", ("kind",), registry=r)
+        self.limited = Counter(
+            "lethe_limited_total",
+            "Requests turned away because a key had used its allowance of requests, tokens or answers at once",
+            ("limit",),
+            registry=r,
+        )
         self.in_flight = Gauge("lethe_requests_in_flight", "Requests being answered", registry=r)
         self.ready_seconds = Gauge(
             "lethe_ready_seconds", "Start of the process to the first request that could be served", registry=r

@@ -23,6 +23,7 @@ from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
 from proxy.meaning import Meaning
 from proxy.metrics import Metrics
+from proxy.rates import Rates
 from proxy.upstream import UpstreamClient
 from proxy.workers.following import Following
 from proxy.workers.slot import Slot
@@ -52,6 +53,8 @@ class Server:
     audit: AuditLog
     embedder: EmbedderChange
     """Which embedder is in force, and its change for another."""
+    rates: Rates
+    """How much each key may ask of this process."""
     following: Following | None = None
     """How it keeps up with the other processes on its ledger; None where it is the only one."""
     worker: Slot | None = None

@@ -29,7 +29,16 @@ from proxy.dialects.base import (
     words_of,
 )
 from proxy.dialects.sse import BrokenStream, last_type, typed_event
-from proxy.errors import BadRequest, Forbidden, NotFound, RequestError, TooLarge, Unauthenticated, UpstreamFailed
+from proxy.errors import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    RequestError,
+    TooLarge,
+    Unauthenticated,
+    UpstreamFailed,
+)
 
 _ROLES = ("user", "assistant", "system")
 _STRUCTURAL = frozenset({"type", "signature"})
@@ -57,6 +66,7 @@ _ERRORS = {
     Forbidden: "permission_error",
     NotFound: "not_found_error",
     TooLarge: "request_too_large",
+    RateLimited: "rate_limit_error",
 }
 _OVERLOADED = (429, 503)
 
