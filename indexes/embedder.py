@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,8 @@ from indexes.vectors import Vectors
 
 BATCH = 32  # texts per forward pass: beyond, padding costs more than batching saves on a CPU
 OVERLAP = 64  # tokens that two neighbouring pieces of a long text share: every window of 24 words lies in one of them
+
+WORD_START = "\u2581"  # marks the beginning of a word in vocabularies that do not mark what continues one
 
 Span = tuple[int, int]
 
@@ -53,6 +56,16 @@ class ContextEmbedder(Embedder, Protocol):
 
     def embed_in_context(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[InContext]:
         """The mean of the tokens of each span (characters of its text), seen among the tokens around them."""
+        ...
+
+
+@runtime_checkable
+class WordEmbedder(Embedder, Protocol):
+    """An embedder of which it is known what words it reads whole."""
+
+    @property
+    def words(self) -> Sequence[str]:
+        """In small Latin letters, the commonest first."""
         ...
 
 
@@ -132,6 +145,18 @@ class OnnxEmbedder:
     @property
     def dimensions(self) -> int:
         return self.card.dimensions
+
+    @cached_property
+    def words(self) -> Sequence[str]:
+        """The tokens that are whole words; vocabularies are written in the order of how common their tokens are."""
+        tokens = self._tokenizer.get_vocab(with_added_tokens=False)
+        marked = any(token.startswith(WORD_START) for token in tokens)
+        whole = (
+            token.removeprefix(WORD_START)
+            for token in sorted(tokens, key=tokens.__getitem__)
+            if token.startswith(WORD_START) or not marked
+        )
+        return tuple(dict.fromkeys(word.lower() for word in whole if word.isascii() and word.isalpha()))
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.dimensions), np.float32)

@@ -146,6 +146,10 @@ class Generation:
         texts = np.concatenate([self._view.rows(near), *(kept.vectors for kept in self._retain.values())])
         return sharper(scan, scan.vectors @ texts.T, rough.vectors @ texts.T, threshold - ROUGH_LOSS)
 
+    def nearest(self, vectors: Vectors) -> Vectors:
+        """The similarity of each vector to the text of an entry that is nearest to it, visible or not, [vectors]."""
+        return self._view.search(vectors, 1)[0][:, 0]
+
     def _near(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         hidden = cache(lambda: replace(scan, held=hidden_words(scan.held, self._sealing)))
         for window, similarity, row in self._neighbours(scan.vectors):
