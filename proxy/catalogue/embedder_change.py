@@ -191,10 +191,11 @@ class EmbedderChange:
 
     async def _bring(self, chosen: Named) -> float:
         """Puts the chosen embedder in force in this process."""
-        former, self._pace, self._stage, self._problem = self._in_force, Pace(), Stage.EMBEDDING, ""
+        former, self._pace, self._stage = self._in_force, Pace(), Stage.EMBEDDING
         self._stop.clear()
         self._under_way = chosen
-        self._look()
+        if (choice := self._choice) is None or choice.chosen != chosen:  # it was replaced before `_look` could see it
+            return 0
         _log.info("embedder_change_began", embedder=chosen.embedder)
         try:
             embedder, index = await self._loop.run_in_executor(self._thread, self._built, chosen)
