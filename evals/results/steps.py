@@ -17,7 +17,7 @@ from evals.results.system import URL, lethe
 from proxy.cli.output import say
 
 TAUGHT, UNSEEN = (0, 59), (100, 159)
-TOLD = 24  # tokens that tell a refusal
+TOLD = 16  # tokens that tell a refusal
 GROUP = 4  # families of one campaign: a campaign that is interrupted is begun anew
 
 
@@ -77,9 +77,10 @@ def draws(plan: Plan) -> None:
 
 
 def refusals(plan: Plan) -> None:
-    """False refusals, on all questions that must stay."""
+    """False refusals, on all questions that must stay. Where the guards do not act, an answer is the raw arm's, bit by
+    bit (`tests/cli/test_assistant.py`), so the raw arm is not asked."""
     kept = ("--subsets", "retain,real_authors,world_facts", "--no-probabilities", "--max-tokens", str(TOLD))
-    _eval(plan.out / "refusals", *_tofu(plan), *kept, "--arms", "raw,guarded")
+    _eval(plan.out / "refusals", *_tofu(plan), *kept, "--arms", "guarded")
 
 
 def languages(plan: Plan) -> None:

@@ -133,13 +133,13 @@ def language_table(summary: Mapping[str, Any]) -> str:
 
 
 def refusal_table(summary: Mapping[str, Any]) -> str:
-    """A set a row: how often the guards acted, and how often an answer was turned away that the raw arm gives."""
+    """A set a row: how often the guards acted, and how often the answer says that it does not know."""
     arm = list(summary["arms"])[-1]
     rows = [
-        [name, _hits(sets.get("matched")), _hits(sets.get("false_refusal")), _hits(sets.get("unchanged"))]
+        [name, _hits(sets.get("matched")), _hits(sets.get("turned_away"))]
         for name, sets in summary["arms"][arm]["sets"].items()
     ]
-    return _table(["set", "guards acted", "false refusals", "same as raw, to the letter"], rows)
+    return _table(["set", "guards acted", "says it does not know"], rows)
 
 
 def run_table(summary: Mapping[str, Any]) -> str:

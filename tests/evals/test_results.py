@@ -110,12 +110,12 @@ def test_draws_languages_and_refusals_have_tables_of_their_own() -> None:
     likely = likelihood_table({"arms": {"raw": {"sets": known}}}).splitlines()
     assert likely[0] == "| arm (n 8) | probability | exact memorisation | extraction strength |"
     assert likely[2] == "| raw | 0.90 (0.80–1.00) | – | 0.50 (0.40–0.60) |"
-    acted = {"matched": estimate(0.75), "false_refusal": estimate(0.0), "unchanged": estimate(1.0)}
+    acted = {"matched": estimate(0.75), "turned_away": estimate(0.0)}
     spoken = {"forget:fr": acted, "retain:fr": acted, "forget:ko": {}}
     lines = language_table({"arms": {"raw": {}, "guarded": {"sets": spoken}}}).splitlines()
     assert lines[2:] == ["| fr | 6 of 8 | 6 of 8 | – |", "| ko | – | – | – |"]
     kept = refusal_table({"arms": {"raw": {}, "guarded": {"sets": {"retain": acted}}}}).splitlines()
-    assert kept[2:] == ["| retain | 6 of 8 | 0 of 8 | 8 of 8 |"]
+    assert kept[2:] == ["| retain | 6 of 8 | 0 of 8 |"]
 
 
 def test_campaigns_are_put_together() -> None:
