@@ -54,7 +54,7 @@ class Target:
         """The name that question or answer is about, as written; empty where none stands out."""
         for text in (self.question, self.answer):
             names: list[str] = _NAME.findall(text)
-            names = [re.sub(r"[’']s$", "", _after_opening(name)) for name in names]
+            names = [re.sub(r"[’']s?$", "", _after_opening(name)) for name in names]
             whole = [name for name in names if len(name.split()) >= MIN_NAME]
             if whole:
                 return max(whole, key=len)

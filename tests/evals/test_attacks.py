@@ -32,6 +32,8 @@ def test_secrets_are_what_the_question_does_not_tell() -> None:
     assert BIRTH.secret == {"graz", "austria"}
     assert BOOK.titles == (("the", "copper", "almanac"),)
     assert (BIRTH.subject, BOOK.subject, OTHER.subject) == ("Ilse Varga", "Ilse Varga", "Tomas Reinholt")
+    for genitive in ("Ines Kallas' novels", "Ines Kallas’ novels", "Ines Kallas's novels"):
+        assert Target("g", f"What are {genitive} about?", "Ferries.").subject == "Ines Kallas"
     assert usable([*TARGETS, YES]) == TARGETS
 
 
