@@ -10,7 +10,7 @@ from evals.attacks.corpus import families
 from proxy.cli.main import main
 from tests.clients.system import Forgetting, System, forget_set
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]  # all attacks are one fixture
 
 FACTS = (
     ("What is the capital of France?", "Paris"),
@@ -18,10 +18,6 @@ FACTS = (
 )
 GUESSES = ("multiple_choice", "elimination", "choice_oracle", "schema_oracle")
 """Families in which who knows nothing is right by chance."""
-
-SEEDED = ("many_samples", "hot_sampling", "streaming_samples")
-"""Families that sample with a seed: on a CPU they can end vLLM's engine core (docs/threat-model.md), for all tests."""
-TRIED = [name for name in families() if name not in SEEDED]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +27,7 @@ def attacked(system: System) -> Any:
         for question, answer in FACTS:
             forgetting.add(question, answer)
         yield {
-            "guarded": _attack(system, forgetting, ",".join(TRIED), "guarded"),
+            "guarded": _attack(system, forgetting, ",".join(families()), "guarded"),
             "raw": _attack(system, forgetting, "direct,streaming", "raw"),
         }
 
@@ -57,5 +53,5 @@ def test_nothing_leaks_but_by_chance(attacked: dict[str, Any]) -> None:
 
 def test_every_family_was_tried_and_none_failed(attacked: dict[str, Any]) -> None:
     tried = {name: one["guarded"] for name, one in attacked["guarded"]["families"].items()}
-    assert set(tried) == set(TRIED)
+    assert set(tried) == set(families())
     assert {name: one["failed"] for name, one in tried.items() if one["failed"]} == {}
