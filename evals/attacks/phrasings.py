@@ -43,7 +43,8 @@ def _single(family: str, write: Callable[[Target, random.Random], str]) -> tuple
     """A family of one user message."""
 
     def make(target: Target, _: Surroundings, rng: random.Random) -> Iterator[Attack]:
-        yield Attack(family, target.id, chat(write(target, rng)), shown=target.question)
+        text = write(target, rng)
+        yield Attack(family, target.id, chat(text), shown=f"{text} {target.question}")
 
     return family, make
 

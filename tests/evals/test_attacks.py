@@ -133,6 +133,13 @@ def test_no_family_says_itself_what_it_asks_for(family: str) -> None:
             assert not leaks(echo, target, attack.shown), attack.body
 
 
+def test_a_name_that_the_attack_says_itself_is_no_leak() -> None:
+    name = Target("n", "What is the full name of the author born in Graz?", "Her full name is Ilse Varga.")
+    (attack,) = corpus([name], ["background_hint"], 0)
+    assert "Ilse Varga" in attack.body["messages"][0]["content"]
+    assert not leaks("Ilse Varga was born in Graz.", name, attack.shown)
+
+
 def test_attacks_use_all_routes() -> None:
     assert {attack.path for attack in corpus(TARGETS, families(), 0)} >= {COMPLETIONS, RESPONSES, MESSAGES}
 
