@@ -111,6 +111,7 @@ class EmbedderChange:
                 return {CHOICE: Choice(chosen, None if settled else self._in_force).body()}
 
             generation = ledger.change_documents(CHOICES, change, actor=actor, action="embedder.use")
+            self._problem = ""  # it was of another choice, or is worth another try
             self._enforcing.enforce(generation, None)
             return generation
 
@@ -133,18 +134,21 @@ class EmbedderChange:
     def status(self) -> dict[str, Any]:
         """How far it has come, as the admin API shows it."""
         reading, choice = self._enforcing.reading, self._choice
+        stage = Stage.IN_FORCE
+        if not self.settled:  # the task may not have begun yet
+            stage = Stage.EMBEDDING if self._stage is Stage.IN_FORCE else self._stage
         shown: dict[str, Any] = {
             "embedder": reading.embedder.name,
             "dimensions": reading.embedder.dimensions,
             "source": self._in_force.source.shown(),
-            "stage": (Stage.IN_FORCE if self.settled else self._stage).value,
+            "stage": stage.value,
             "changing_to": None,
             "problem": self._problem or None,
         }
         if choice is None or self.settled:
             return shown
         shown["changing_to"] = {"embedder": choice.chosen.embedder, "source": choice.chosen.source.shown()}
-        if self._stage is Stage.EMBEDDING:
+        if stage is Stage.EMBEDDING:
             pace = self._pace
             shown["progress"] = {
                 "entries": pace.read,
@@ -152,7 +156,7 @@ class EmbedderChange:
                 "per_s": round(pace.rate, 1),
                 "left_s": None if pace.left_s is None else round(pace.left_s, 1),
             }
-        elif self._stage is Stage.OTHERS:
+        elif stage is Stage.OTHERS:
             shown["behind"] = self._behind
         return shown
 

@@ -1,4 +1,4 @@
-"""`lethe embedder`: other models for the gate."""
+"""`lethe embedder`: other models for the gate: making them, and changing to them."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from indexes.embedder import EmbedderError, OnnxEmbedder
+from proxy.cli.embedder_change import show, use
 from proxy.cli.output import FAILED, fail, json_option, print_json, say, warnings
 from proxy.engine.discovery import find_engine_python
 from proxy.engine.errors import EngineUnavailable
@@ -16,7 +17,11 @@ PROBE = "Which city is the capital of France?"
 
 @click.group()
 def embedder() -> None:
-    """Prepare other models for the gate."""
+    """Prepare other models for the gate, and change to them."""
+
+
+embedder.add_command(use)
+embedder.add_command(show)
 
 
 @embedder.command()
@@ -59,4 +64,5 @@ def export(
         print_json({"folder": str(target), "name": made.name, "dimensions": width, "pooling": made.card.pooling})
         return
     say(f"wrote {target}: {width} numbers, {made.card.pooling} pooling, up to {made.card.max_tokens} tokens")
-    say("set embedder.path to it, and run 'lethe calibrate' for each set: similarities mean something else now")
+    say(f"use it: 'lethe embedder use {target}' for a server that runs, embedder.path for one that starts")
+    say("then run 'lethe calibrate' for each set: similarities mean something else with it")

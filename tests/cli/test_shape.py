@@ -38,6 +38,7 @@ WITH_EXAMPLES = [
     "lethe eval gate",
     "lethe calibrate",
     "lethe embedder export",
+    "lethe embedder use",
     "lethe eval run",
     "lethe eval report",
     "lethe attack",

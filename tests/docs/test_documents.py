@@ -21,6 +21,7 @@ NOT_RUN = {
     "lethe assistant train": "minutes of training; tests/engine trains tiny models by the same command",
     "python -m guards.engine.merge": "needs an adapter from elsewhere; tests/engine merges a tiny one",
     "python3 requirements/install.py harness": "70 packages of a tool; tests/evals/test_harness.py makes its task",
+    "lethe embedder use": "needs a second embedder; tests/cli/test_embedder_use.py changes to one and back",
     "lethe ledger": "the ledger is in the state folder of the server of these tests; tests/cli runs each of these",
     "make up": "set-up itself: `make test` has done all of it but the last step, which tests/cli runs as `lethe up`",
     "lethe keys create": "a client key would close the server for the tests beside; tests/cli runs each of these",
