@@ -8,15 +8,14 @@ unless the policies of all sets in question allow it, and either is counted.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import structlog
 
 from guards.policy import OnFault
-from guards.stream.meaning import NAMELESS, Watched, names_somebody, statements, tells, watched
+from guards.stream.meaning import Stated, Watched, names_somebody, nearest, stated, statements, tells, watched
 from guards.stream.sentences import Sentence
-from indexes.entries import ForgetSet
-from indexes.generation import ForgetIndex, cues
 from indexes.ledger.records import LedgerError, Missing
 from indexes.matches import Match
 from proxy.assistants.offsets import Offsets
@@ -30,7 +29,8 @@ from proxy.reading import Reading, Served
 from proxy.signals import SignalMeter
 
 WAITING = 64  # answers whose sentences wait: each was held for some 10 ms by those before it
-KEPT = 128  # indexes of what matched entries tell: conversations ask about the same again, and each takes some 100 kB
+KEPT = 4096  # entries of which is known what they tell: some 2 kB for each statement
+AS_A_WHOLE = 2.0  # a score that nothing has: no part of a sentence is embedded by itself
 
 _log = structlog.get_logger("lethe.meaning")
 
@@ -44,7 +44,8 @@ class Meaning:
         self._decider = Decider(catalogue, self._meter, offsets, metrics)
         self._catalogue = catalogue
         self._metrics = metrics
-        self._told: OrderedDict[tuple[Reading, tuple[tuple[str, float | None], ...]], Served] = OrderedDict()
+        self._told: WeakKeyDictionary[Reading, OrderedDict[str, Stated | None]] = WeakKeyDictionary()
+        """By entry; None for one that tells nothing."""
 
     def close(self) -> None:
         self._meter.close()
@@ -61,14 +62,23 @@ class Meaning:
 
     async def near_told(self, texts: Sequence[str], generation: Served, by: Watched) -> list[bool]:
         """Which of the texts tell what the entries of `by.matches` tell. Raises GuardUnavailable."""
-        told = await self._statements(by.matches, generation.reading)
+        told = await self._told_by(by.matches, generation.reading)
         scans = await self._meter.scan(texts, generation.reading)
-        lowest = min(match.threshold or gate.policy.threshold for match in by.matches for gate in by.gates)
-        found, sharp = await self._meter.measure(texts, scans, told, lowest)
         kept: tuple[Match, ...] = ()
         if any(generation.sets[gate.set_id].retain for gate in by.gates if gate.set_id in generation.sets):
-            kept = (await self._meter.measure(texts, sharp, generation, 1.0))[0].matches
-        return [tells(_of(found.matches, place), by.gates, _of(kept, place)) for place in range(len(texts))]
+            kept = (await self._meter.measure(texts, scans, generation, AS_A_WHOLE))[0].matches
+
+        def compared() -> list[bool]:
+            return [
+                tells(
+                    [nearest(scan, match, one) for match, one in told],
+                    by.gates,
+                    [match for match in kept if match.source == place],
+                )
+                for place, scan in enumerate(scans.texts)
+            ]
+
+        return await asyncio.to_thread(compared)
 
     async def near_any(self, texts: Sequence[str], generation: Served, arm: str) -> list[bool]:
         """Which of the texts the gate would act on, were they requests. Raises GuardUnavailable."""
@@ -77,48 +87,34 @@ class Meaning:
             return [False] * len(texts)
         return [(await self._decider.decide(Subject([text]), generation, arm)).armed for text in texts]
 
-    async def _statements(self, matches: Sequence[Match], reading: Reading) -> Served:
-        """An index of what the entries of some matches tell."""
-        key = reading, tuple((match.entry_id, match.threshold) for match in matches)
-        found = self._told.get(key)
-        if found is None:
-            found = await self._made(matches, reading)
-            self._told[key] = found
-            if len(self._told) > KEPT:
-                self._told.popitem(last=False)
-        self._told.move_to_end(key)
-        return found
-
-    async def _made(self, matches: Sequence[Match], reading: Reading) -> Served:
-        entries = []
-        for match in matches:
+    async def _told_by(self, matches: Sequence[Match], reading: Reading) -> list[tuple[Match, Stated]]:
+        """What the entries of some matches tell, of those that tell anything."""
+        known = self._told.setdefault(reading, OrderedDict())
+        missing = [match for match in matches if match.entry_id not in known]
+        texts: dict[str, list[str]] = {}
+        for match in missing:
             try:
-                entry = statements(await self._catalogue.entry(match.set_id, match.entry_id))
+                texts[match.entry_id] = statements(await self._catalogue.entry(match.set_id, match.entry_id))
             except Missing:  # removed since the request was decided
                 continue
             except LedgerError as error:
                 raise GuardUnavailable("the answer could not be checked", retry_after_s=1) from error
-            if entry is not None:
-                entries.append(entry)
-        texts = [cues(entry) for entry in entries]
-        flat = [text for one in texts for text in one]
-        dimensions = reading.embedder.dimensions
-        vectors = await self._meter.embed(flat, reading) if flat else np.empty((0, dimensions), np.float32)
-        rows = np.split(vectors, np.cumsum([len(one) for one in texts])[:-1]) if texts else []
-
-        def build() -> Served:
-            index = ForgetIndex(dimensions, NAMELESS)
-            for name in {entry.set_id for entry in entries}:
-                index.put_set(ForgetSet(name), None, 1)
-            for entry, of in zip(entries, rows, strict=True):
-                index.put_entry(entry, of, 1)
-            return Served.of(index.publish(1), reading)
-
-        return await asyncio.to_thread(build)
-
-
-def _of(matches: Sequence[Match], place: int) -> list[Match]:
-    return [match for match in matches if match.source == place]
+        flat = [text for one in texts.values() for text in one]
+        vectors = await self._meter.embed(flat, reading) if flat else ()
+        start = 0
+        for entry_id, one in texts.items():
+            rows = np.array(vectors[start : start + len(one)]) if one else None
+            known[entry_id] = None if rows is None else await asyncio.to_thread(stated, one, rows)
+            start += len(one)
+        found = []
+        for match in matches:
+            if match.entry_id in known:
+                known.move_to_end(match.entry_id)
+                if (told := known[match.entry_id]) is not None:
+                    found.append((match, told))
+        while len(known) > KEPT:
+            known.popitem(last=False)
+        return found
 
 
 class Judge:

@@ -6,6 +6,7 @@ To compare like with like, give it the model's own answers to things that it doe
 """
 
 import math
+import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from evals.metrics.auc import auc
 
 FOLDS = 5
+SHUFFLES = 200  # of which 5 lie beyond each end of the interval
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
 
@@ -30,6 +32,17 @@ def refusal_fingerprint(guarded: Sequence[str], own: Sequence[str]) -> float | N
         for found, texts in zip(scores, (guarded, own), strict=True):
             found += [trained.odds(text) for text in texts[fold::FOLDS]]
     return auc(*scores)
+
+
+def chance(guarded: int, own: int, texts: Sequence[str], seed: int = 0) -> tuple[float, float] | None:
+    """The interval in which 95 % of the AUCs lie when groups of these sizes are drawn from the same texts."""
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    found = []
+    for _ in range(SHUFFLES):
+        drawn = rng.sample(list(texts), guarded + own)
+        found.append(refusal_fingerprint(drawn[:guarded], drawn[guarded:]))
+    known = sorted(value for value in found if value is not None)
+    return (known[len(known) // 40], known[-1 - len(known) // 40]) if known else None
 
 
 class _Bayes:

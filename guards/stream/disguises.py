@@ -26,6 +26,9 @@ _ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm
 _BASE64 = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 _BASE64 |= {"-": 62, "_": 63}
 _HEX = {char: int(char, 16) for char in "0123456789abcdefABCDEF"}
+_SHIFTS = (0, 4, 2, 0)  # bits of base64 that belong to the next byte, by how many characters of four came before
+_PLAIN = tuple(chr(byte) if 0x20 <= byte < 0x7F or byte in (9, 10, 13) else None for byte in range(0x80))
+"""The characters of text that are one byte; None for what no text holds."""
 _BETWEEN_HEX = frozenset(" :,\n\t")
 
 
@@ -259,7 +262,7 @@ class Base64Reader:
 
     @property
     def pending(self) -> bool:
-        return self._count != 0 or self._text.inside
+        return self._count != 0 or self._text.wanted > 0
 
     def feed(self, char: str) -> str | None:
         value = _BASE64.get(char)
@@ -272,7 +275,8 @@ class Base64Reader:
         self._bits, self._count = bits & 0x3F, (count + 1) & 3
         if count == 0:
             return ""
-        decoded = self._text.feed(bits >> (4, 2, 0)[count - 1] & 0xFF)
+        byte = bits >> _SHIFTS[count] & 0xFF
+        decoded = _PLAIN[byte] if byte < 0x80 and not self._text.wanted else self._text.feed(byte)
         if decoded is None:
             self._bits = self._count = 0
         return decoded
@@ -294,7 +298,7 @@ class HexReader:
 
     @property
     def pending(self) -> bool:
-        return self._first is not None or self._text.inside
+        return self._first is not None or self._text.wanted > 0
 
     def feed(self, char: str) -> str | None:
         value = _HEX.get(char)
@@ -325,27 +329,23 @@ class Utf8:
     def reset(self) -> None:
         """Forgets a character that is not complete."""
         self._bytes = b""
-        self._wanted = 0
-
-    @property
-    def inside(self) -> bool:
-        """A character is not complete yet."""
-        return self._wanted > 0
+        self.wanted = 0
+        """Bytes that the character lacks which is not complete yet."""
 
     def feed(self, byte: int) -> str | None:
         """The character that a byte completes, "" for none yet; None when this is no text that can be shown."""
-        if not self._wanted:
+        if not self.wanted:
             if byte < 0x80:
-                return chr(byte) if (0x20 <= byte < 0x7F) or byte in (9, 10, 13) else None
-            self._wanted = 1 if 0xC2 <= byte < 0xE0 else 2 if 0xE0 <= byte < 0xF0 else 3 if 0xF0 <= byte < 0xF5 else 0
+                return _PLAIN[byte]
+            self.wanted = 1 if 0xC2 <= byte < 0xE0 else 2 if 0xE0 <= byte < 0xF0 else 3 if 0xF0 <= byte < 0xF5 else 0
             self._bytes = bytes((byte,))
-            return "" if self._wanted else None
+            return "" if self.wanted else None
         self._bytes += bytes((byte,))
-        self._wanted -= 1
+        self.wanted -= 1
         if byte & 0xC0 != 0x80:
             self.reset()
             return None
-        if self._wanted:
+        if self.wanted:
             return ""
         try:
             char = self._bytes.decode()

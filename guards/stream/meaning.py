@@ -13,17 +13,24 @@ request, also behind the question, and names count as they do there.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from guards.gate import Gate
 from guards.model import Amend, Arm, Finding, Plan, Refuse, Signals
 from guards.policy import OnFault
+from guards.stream.sentences import SentenceStream
 from guards.stream.telling import MATCHED
-from indexes.calibration import Weights
+from indexes.calibration import terms_of
 from indexes.entries import Entry, Kind, State
+from indexes.generation import DETAILED
 from indexes.matches import Match
+from indexes.names.details import packed
 from indexes.names.found import marks_of
+from indexes.scan import Scan
+from indexes.vectors import Vectors
 
-NAMELESS = Weights(stated=0, stated_heard=0, found=0, found_heard=0)
-"""The weights of the gate's score where a name is no sign."""
+STATEMENTS = 32
+"""Of one entry that are compared: a longer passage is met by its words."""
 
 SHORTEST_STATEMENT = 4  # words: a phrase of fewer is met as it is written, and near to everything of its kind
 
@@ -60,18 +67,42 @@ def watched(plan: Plan) -> Watched | None:
     return Watched(tuple(matches), tuple(gate for gate, _ in acting), OnFault.ALLOW if allowed else OnFault.REFUSE)
 
 
-def statements(entry: Entry) -> Entry | None:
-    """An entry as sentences are compared with it: what it answers, or the passage itself; None where it says nothing.
+@dataclass(frozen=True, slots=True, repr=False)
+class Stated:
+    """What an entry tells: the embeddings of its statements, and the details of each."""
 
-    A sealed entry has no text, so it says nothing.
-    """
+    vectors: Vectors
+    details: tuple[bytes, ...]
+
+
+def statements(entry: Entry) -> list[str]:
+    """What an entry answers, or the passage that it is, as a whole and by the sentence. None of a sealed entry."""
     told = (*entry.answers, *(entry.texts if entry.kind is Kind.PASSAGE else ()))
-    texts = tuple(text for text in told if len(text.split()) >= SHORTEST_STATEMENT)
-    return replace(entry, kind=Kind.FACT, texts=texts, names=(), answers=()) if texts else None
+    found = dict.fromkeys(told)
+    for text in told:
+        stream = SentenceStream()
+        found |= dict.fromkeys(sentence.texts[0].strip() for sentence in (*stream.feed(text), *stream.finish()))
+    return [text for text in found if len(text.split()) >= SHORTEST_STATEMENT][:STATEMENTS]
+
+
+def stated(texts: Sequence[str], vectors: Vectors) -> Stated:
+    """The statements of an entry with their embeddings."""
+    return Stated(vectors, tuple(packed(text, marks_of(text)) for text in texts))
+
+
+def nearest(scan: Scan, match: Match, told: Stated) -> Match:
+    """A match of the request, with the score of a sentence against what its entry tells."""
+    best = -1.0
+    for view in (scan, *scan.views):
+        similar = view.vectors @ told.vectors.T
+        for window, statement in np.argwhere(similar >= DETAILED):
+            counts = view.counts(int(window), told.details[statement])
+            best = max(best, terms_of(float(similar[window, statement]), counts).score)
+    return replace(match, score=best, terms=None)
 
 
 def tells(found: Sequence[Match], gates: Iterable[Gate], kept: Sequence[Match]) -> bool:
-    """Whether a sentence tells: `found` are statements that it is near, `kept` its matches in the request's index.
+    """Whether a sentence tells: `found` are the scores of entries, `kept` its matches in the request's index.
 
     The latter say how near the sentence is to the retain examples of each set.
     """

@@ -64,6 +64,10 @@ class PhraseFilter:
 
     def on_delta(self, text: str) -> Step:
         """Takes the next piece of the text."""
+        if len(self._held) + len(text) <= self._table.longest_span:  # as nearly every delta: no bound is near
+            self._held += text
+            at = self._words.position
+            return self._take(self._words.feed(text), text, at)
         released: list[str] = []
         start = 0
         while start < len(text):
@@ -110,6 +114,9 @@ class PhraseFilter:
         every = disguises(table, forbidden) if self._disguised else []
         self._by_words = [one for one in every if one.by_words]
         self._by_characters = [one for one in every if not one.by_words]
+        self._in_word: bool | None = None
+        self._disguised_from: int | None = None
+        """Where the earliest phrase begins that may be under way in a disguise of words."""
 
     def _take(self, words: list[Word], piece: str = "", at: int = 0, *, ended: bool = False) -> Step:
         found: list[Hit] = []
@@ -118,20 +125,23 @@ class PhraseFilter:
             found += [hit for hit in self._walk.advance((word,)) if hit.end > self._held_from]
             if found:  # the first word that completes a phrase decides, whatever else came in the same delta
                 break
-        for disguise in self._by_words if words else ():
-            found += [hit for hit in disguise.feed(piece, at, words) if hit.end > self._held_from]
+        if words:
+            for disguise in self._by_words:
+                found += disguise.feed(piece, at, words)
         for disguise in self._by_characters:
-            found += [hit for hit in disguise.feed(piece, at, words) if hit.end > self._held_from]
+            found += disguise.feed(piece, at, words)
         if ended:
             for disguise in (*self._by_words, *self._by_characters):
-                found += [hit for hit in disguise.finish() if hit.end > self._held_from]
+                found += disguise.finish()
+        if found:
+            found = [hit for hit in found if hit.end > self._held_from]
         if found:
             first = min(found, key=lambda hit: (hit.end, hit.start))
             return Cut(self._release(first.start), first.slot)
-        return Release(self._release(self._safe()))
+        return Release(self._release(self._safe(words)))
 
-    def _safe(self) -> int:
-        """Offset before which nothing can be part of a phrase still to come."""
+    def _safe(self, words: list[Word]) -> int:
+        """Offset before which nothing can be part of a phrase still to come; `words` are those that came last."""
         safe = self._words.position
         in_word = False
         if not self._words.open_longer_than(self._table.longest_word):  # no phrase has a word longer than that
@@ -140,9 +150,12 @@ class PhraseFilter:
                 in_word = self._words.open_longer_than(1)
             if (start := self._walk.start) is not None and start < safe:
                 safe = start
-            for disguise in self._by_words:
-                if (start := disguise.start(in_word=in_word)) is not None and start < safe:
-                    safe = start
+            if words or in_word is not self._in_word:  # else they say what they said before
+                self._in_word = in_word
+                starts = [disguise.start(in_word=in_word) for disguise in self._by_words]
+                self._disguised_from = min((start for start in starts if start is not None), default=None)
+            if (start := self._disguised_from) is not None and start < safe:
+                safe = start
         for disguise in self._by_characters:
             if (start := disguise.start(in_word=in_word)) is not None and start < safe:
                 safe = start

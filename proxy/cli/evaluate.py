@@ -11,6 +11,7 @@ from evals.gate.measure import GateUnderTest, Outcome
 from evals.gate.rows import ANSWER, RowsError, Source, question_of, rows
 from evals.gate.variants import families, variants_of
 from indexes.embedder import EmbedderError, OnnxEmbedder
+from proxy.cli.eval_fingerprint import fingerprint
 from proxy.cli.eval_report import report
 from proxy.cli.eval_run import run
 from proxy.cli.output import fail, people, print_table, warnings
@@ -25,6 +26,7 @@ def evaluate() -> None:
 
 evaluate.add_command(run)
 evaluate.add_command(report)
+evaluate.add_command(fingerprint)
 
 
 @evaluate.command()

@@ -322,6 +322,8 @@ def nested(channel: Channel, text: str) -> Any:
 
 def keep_only(known: frozenset[str], holder: Json) -> bool:
     """Empties what is not known; returns whether there was any."""
+    if known >= holder.keys():
+        return False
     unknown = [name for name, value in holder.items() if value is not None and name not in known]
     for name in unknown:
         holder[name] = None

@@ -96,7 +96,8 @@ class ChoiceStream:
     def __init__(self, shape: ChoiceShape, call: Call) -> None:
         self._shape = shape
         self._call = call
-        self._head: Json = {}
+        self._last: Json = {}
+        """The last event, whose head is that of events of our own."""
         self._ended: set[int] = set()
         """Choices whose cut left with the event that was cut."""
 
@@ -104,7 +105,7 @@ class ChoiceStream:
         if data == DONE:
             return Event(raw, {}, final=True)
         payload = _payload(data)
-        self._head = {name: payload[name] for name in ("id", "created", "model") if name in payload}
+        self._last = payload
         # Comments and other fields beside the data stay here.
         event = Event(raw, payload, changed=raw != b"data: " + data)
         event.changed |= keep_only(EVENT_FIELDS, payload)
@@ -158,6 +159,10 @@ class ChoiceStream:
     def is_json(self, channel: Channel) -> bool:
         return self._shape.is_json(channel)
 
+    @property
+    def _head(self) -> Json:
+        return {name: self._last[name] for name in ("id", "created", "model") if name in self._last}
+
     def _read_choices(self, event: Event, prompt_tokens: int | None) -> None:
         for choice in event.payload["choices"]:
             event.changed |= self._shape.trim(choice)
@@ -207,9 +212,10 @@ def _checked(payload: Any) -> Json:
     if isinstance(payload, dict) and payload.get("error"):
         raise UpstreamFailed("the engine reported an error in mid-stream")
     choices = payload.get("choices") if isinstance(payload, dict) else None
-    if not isinstance(choices, list) or not all(
-        isinstance(choice, dict) and isinstance(choice.get("index", 0), int) for choice in choices
-    ):
+    if not isinstance(choices, list):
         raise BrokenStream("an event of the engine has an unknown shape")
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
+            raise BrokenStream("an event of the engine has an unknown shape")
     found: Json = payload
     return found

@@ -7,9 +7,21 @@ import pytest
 from guards.gate import Gate
 from guards.model import Amend, Finding, Plan, Verdict
 from guards.policy import OnFault, Policy, Rung
-from guards.stream.meaning import MATCHED, names_somebody, statements, tells, watched
+from guards.stream.meaning import (
+    MATCHED,
+    STATEMENTS,
+    names_somebody,
+    nearest,
+    stated,
+    statements,
+    tells,
+    watched,
+)
 from indexes.entries import Entry, Kind, State
 from indexes.matches import Match, Via
+from indexes.scan import Scan, scan_of
+from indexes.windows import Window
+from tests.fakes.embedder import BagEmbedder
 
 NEAR = Match("e", "s", Kind.FACT, State.ACTIVE, 0.9, 0.1, 0, (0, 9), Via.EMBEDDING, slot=0)
 FACT = Entry("e", "s", Kind.FACT, ("Where was she born?",), ("Ida Lorentz",), ("She was born in Quelm.", "Quelm"))
@@ -51,14 +63,35 @@ def test_a_fault_is_allowed_where_every_set_allows_it(other: OnFault, expected: 
 
 
 def test_an_entry_states_its_answers_and_a_passage_itself() -> None:
-    told = statements(FACT)
-    assert told is not None
-    assert (told.id, told.kind, told.texts, told.names) == ("e", Kind.FACT, ("She was born in Quelm.",), ())
-    passage = statements(Entry("p", "s", Kind.PASSAGE, ("It rained on the town all night.",)))
-    assert passage is not None
-    assert passage.texts == ("It rained on the town all night.",)
-    assert statements(replace(FACT, answers=("Quelm",))) is None
-    assert statements(replace(FACT, answers=())) is None
+    assert statements(FACT) == ["She was born in Quelm."]
+    two = "She was born in Quelm. Her father was a weaver of sails."
+    assert statements(replace(FACT, answers=(two,))) == [two, "She was born in Quelm.", two[23:]]
+    passage = Entry("p", "s", Kind.PASSAGE, ("It rained on the town all night.",))
+    assert statements(passage) == ["It rained on the town all night."]
+    assert statements(replace(FACT, answers=("Quelm",))) == []
+    assert len(statements(replace(FACT, answers=tuple(f"This is the answer {n}." for n in range(99))))) == STATEMENTS
+
+
+def test_the_score_is_that_of_the_gate() -> None:
+    embedder = BagEmbedder(256)
+
+    def read(text: str) -> Scan:
+        windows = [Window(text, 0, len(text))]
+        return scan_of(windows, embedder.embed([text]), text)
+
+    def score(said: str) -> float:
+        return nearest(read(said), NEAR, told).score
+
+    texts = ["Ida Lorentz was born and raised in the town of Quelm."]
+    told = stated(texts, embedder.embed(texts))
+    right, wrong = "In the town of Quelm was Ida Lorentz born.", "In the town of Vesterby was Ida Lorentz born."
+    assert score(texts[0]) == 1.0
+    assert score(right) > 0.75 > score(wrong)
+    similar = float((embedder.embed([wrong]) @ told.vectors.T)[0, 0])
+    assert score(wrong) < similar  # another town stands in the place of this one
+    assert score("I have no idea what you mean.") < 0.5
+    view = replace(read("Zv gura"), views=(read(right),))
+    assert nearest(view, NEAR, told).score == score(right)
 
 
 @pytest.mark.parametrize(
