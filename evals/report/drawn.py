@@ -40,7 +40,11 @@ def planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
         "The upper right corner forgets all and keeps all. Dashed arcs: deviation scores published for TOFU with "
         "Llama-2-7B; other models and data, for orientation only."
     )
-    return section("Forgetting and keeping", hint, f'{_legend(arms)}<div class="side">{charts}</div>')
+    return section(
+        "Forgetting and keeping",
+        hint,
+        f'{_legend([arm for arm in arms if arm in near or arm in ours], arms)}<div class="side">{charts}</div>',
+    )
 
 
 def _ranked(points: Mapping[str, tuple[float, float]]) -> str:

@@ -76,7 +76,7 @@ def _of_text(item: Item, said: Mapping[str, Any]) -> Judged:
         one.metrics["accuracy"] = float(_chosen(text) == item.right_letter)
         return one
     one.metrics["rouge"] = rouge_l_recall(text, item.answer)
-    if said["rung"] is not None:  # not of the raw arm, and of no server that hides its findings
+    if said["rung"] is not None and said["arm"] != RAW:  # None: the server hides its findings
         one.metrics["matched"] = float(said["rung"] != "none")
     one.metrics["token_entropy"] = token_entropy_of_text(text)
     one.metrics["turned_away"] = float(said["error"] is not None or turns_away(text))
