@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,7 +53,15 @@ _log = structlog.get_logger("lethe.app")
 
 
 class PortInUse(Exception):
-    """A port cannot be listened on; the message names it and the setting that changes it."""
+    """A port cannot be listened on; the message names it, the cause, and the option and setting that change it."""
+
+    def __init__(self, listen: Listen, name: str, error: OSError) -> None:
+        cause = os.strerror(error.errno).lower() if error.errno else "in use"
+        option = "--port" if name == "listen" else f"--{name}-port"
+        super().__init__(
+            f"port {listen.port} on {listen.host} cannot be used ({cause}): stop what listens there, or give another "
+            f"with {option} (or set {name}.port)"
+        )
 
 
 @asynccontextmanager
@@ -244,10 +253,7 @@ async def _site(server: Server, listen: Listen, routes: list[web.RouteDef], name
         try:
             await site.start()
         except OSError as error:
-            raise PortInUse(
-                f"port {listen.port} on {listen.host} cannot be used ({error.strerror or 'in use'}): stop what "
-                f"listens there, or set {name}.port"
-            ) from None
+            raise PortInUse(listen, name, error) from None
         server.ports[name] = runner.addresses[0][1]
         yield
     finally:

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 from proxy.errors import BadRequest
 
+_WORDS = {"string_too_short": "it is empty", "missing": "it is missing"}
+"""Kinds of errors that pydantic names in words of its own."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -32,7 +35,7 @@ def problems(model: type[BaseModel], error: ValidationError) -> Iterator[tuple[s
             yield name, f"unknown setting '{name}'{hint}"
         else:
             cause = (item.get("ctx") or {}).get("error")
-            message = str(cause) if cause is not None else item["msg"]
+            message = str(cause) if cause is not None else _WORDS.get(item["type"], item["msg"])
             yield name, f"'{name}': {message}" if name else message
 
 

@@ -50,6 +50,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 
 
 @forget.command()
+@click.argument("bare", nargs=-1, metavar="")
 @_set_option
 @click.option("--kind", type=click.Choice(["fact", "passage", "entity", "topic"]), help="Default: from what is given.")
 @click.option("--question", "-q", multiple=True, help="A question whose answer must be forgotten (kind fact).")
@@ -64,7 +65,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 @click.option("--expires-at", callback=_moment, help="ISO 8601 time at which the entry is disabled.")
 @admin_options
 @json_option
-def add(admin: AdminClient, set_id: str, kind: str | None, as_json: bool, **given: Any) -> None:
+def add(admin: AdminClient, bare: tuple[str, ...], set_id: str, kind: str | None, as_json: bool, **given: Any) -> None:
     """Add one entry; it is in force when the command returns.
 
     \b
@@ -72,8 +73,13 @@ def add(admin: AdminClient, set_id: str, kind: str | None, as_json: bool, **give
     lethe forget add --kind entity -n "Jane Doe" -n "J. Doe" --reference GDPR-17
     lethe forget add --kind passage -t "It was the best of times, it was the worst of times, ..."
     """
+    if bare:
+        fail("what stands there without an option? Write --question, --name, --text or --answer before it", USAGE)
     if not (given["question"] or given["name"] or given["text"]):
         fail("nothing to recognise it by: give --question, --name or --text ('lethe forget add --help')", USAGE)
+    for option in ("question", "answer", "name", "text"):
+        if not all(map(str.strip, given[option])):
+            fail(f"--{option} is empty", USAGE)
     guessed = kind or ("fact" if given["question"] else "entity" if given["name"] else "passage")
     body = {
         "kind": guessed,
@@ -87,14 +93,15 @@ def add(admin: AdminClient, set_id: str, kind: str | None, as_json: bool, **give
         "expires_at": given["expires_at"],
         **({"storage": "sealed"} if given["sealed"] else {}),
     }
-    _ensure_set(admin, set_id)
+    made = _ensure_set(admin, set_id)
     reply = admin.call("POST", f"{_entries_path(set_id)}?{EVERYWHERE}", body)
     if as_json:
         print_json(reply)
     else:
         _tell_behind(reply)
         effect = "observed" if given["observe"] else "in force"
-        say(f"added {reply['id']} to '{set_id}', {effect} from generation {reply['generation']}")
+        where = f"'{set_id}', a new set" if made else f"'{set_id}'"
+        say(f"added {reply['id']} to {where}, {effect} from generation {reply['generation']}")
 
 
 @forget.command("list")
@@ -200,7 +207,7 @@ def import_(admin: AdminClient, set_id: str, file: BinaryIO, as_json: bool) -> N
         except BadLines as bad:
             fail(f"{bad}\nnothing was imported")
         lines.seek(0)
-        _ensure_set(admin, set_id)
+        made = _ensure_set(admin, set_id)
         bulk = Bulk(admin, set_id)
         try:
             bulk.send(lines_of(lines), lambda count: shown.sent(count, total))
@@ -214,7 +221,8 @@ def import_(admin: AdminClient, set_id: str, file: BinaryIO, as_json: bool) -> N
     _tell_behind({"behind": sorted(bulk.behind)})
     there = len(bulk.duplicates)
     before = f"; {there} {'was' if there == 1 else 'were'} there already ({_lines(bulk.duplicates)})" if there else ""
-    say(f"imported {count(bulk.added, 'entry', 'entries')} into '{set_id}'{before}; generation {bulk.generation}")
+    where = f"'{set_id}', a new set" if made else f"'{set_id}'"
+    say(f"imported {count(bulk.added, 'entry', 'entries')} into {where}{before}; generation {bulk.generation}")
 
 
 def _lines(numbers: Sequence[int]) -> str:
@@ -288,10 +296,13 @@ def _tell_behind(reply: Any) -> None:
         warnings.print(f"warning: not yet enforced by {names}", style="yellow", soft_wrap=True, highlight=False)
 
 
-def _ensure_set(admin: AdminClient, set_id: str) -> None:
+def _ensure_set(admin: AdminClient, set_id: str) -> bool:
+    """Makes a set that is not there; whether it did. A name that was misspelt shows so."""
     known = {item["id"] for item in admin.call("GET", "/admin/v1/sets")["data"]}
-    if set_id not in known:
-        admin.call("POST", "/admin/v1/sets", {"id": set_id})
+    if set_id in known:
+        return False
+    admin.call("POST", "/admin/v1/sets", {"id": set_id})
+    return True
 
 
 def _entries_path(set_id: str) -> str:

@@ -192,8 +192,5 @@ def _reserved(listen: Listen, name: str) -> socket.socket:
         reserved.bind((listen.host, port))
     except OSError as error:
         reserved.close()
-        raise PortInUse(
-            f"port {listen.port} on {listen.host} cannot be used ({error.strerror or 'in use'}): stop what listens "
-            f"there, or set {name}.port"
-        ) from None
+        raise PortInUse(listen, name, error) from None
     return reserved

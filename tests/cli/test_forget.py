@@ -151,7 +151,7 @@ def test_export_and_import_are_each_others_inverse(run: Run, forget: Forgetting,
     [
         (("add",), 2, "give --question, --name or --text"),
         (("add", "-a", "Paris"), 2, "give --question, --name or --text"),
-        (("add", "-q", " "), 1, "'texts' holds an empty text"),
+        (("add", "-q", " "), 2, "--question is empty"),
         (("add", "-q", "x", "-a", "?!"), 1, "'answers' holds a text without a word in it"),
         (("add", "-q", "x", "--threshold", "7"), 2, "not in the range"),
         (("add", "-q", "x", "--expires-at", "tomorrow"), 2, "write a time such as 2027-01-31"),
@@ -170,3 +170,34 @@ def test_what_is_wrong(run: Run, args: tuple[str, ...], code: int, said: str):
     assert result.exit_code == code
     assert said in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("Who sings?",), "Write --question, --name, --text or --answer before it"),
+        (("-q", " "), "--question is empty"),
+        (("-q", "Who sings?", "-a", ""), "--answer is empty"),
+        (("-a", "Ann"), "nothing to recognise it by"),
+    ],
+)
+def test_what_cannot_be_added_is_told_without_repeating_it(run: Run, arguments: tuple[str, ...], says: str):
+    result = run("forget", "add", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "sings" not in result.stderr
+
+
+def test_a_set_that_was_not_there_is_told(run: Run, lone: System):
+    try:
+        assert ", a new set, in force" in out(run("forget", "add", "--set", "misspelt", "-q", "Who sings?"))
+        assert "new set" not in out(run("forget", "add", "--set", "misspelt", "-q", "Who dances?"))
+    finally:
+        lone.admin("DELETE", "/sets/misspelt")
+
+
+def test_a_command_that_is_misspelt_is_guessed(run: Run):
+    result = run("forgot", "list")
+    assert result.exit_code == 2
+    assert "Did you mean 'forget'?" in result.stderr
+    assert "No such command 'zzz'" in run("zzz").stderr

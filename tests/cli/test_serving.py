@@ -185,8 +185,18 @@ def other_tokenizer(state: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("fault", "code", "cause", "cure"),
     [
-        (taken_port, 1, "on 127.0.0.1 cannot be used", "stop what listens there, or set listen.port"),
-        (taken_admin_port, 1, "on 127.0.0.1 cannot be used", "stop what listens there, or set admin.port"),
+        (
+            taken_port,
+            1,
+            "on 127.0.0.1 cannot be used (address already in use): stop",
+            "with --port (or set listen.port)",
+        ),
+        (
+            taken_admin_port,
+            1,
+            "on 127.0.0.1 cannot be used (address already in use): stop",
+            "with --admin-port (or set admin.port)",
+        ),
         (corrupt_ledger, 1, "is damaged or not a ledger", "restore it from a backup, or move it away"),
         (damaged_ledger, 1, "is damaged or not a ledger", "restore it from a backup, or move it away"),
         (newer_ledger, 1, "has schema 99", "use the version of Lethe that wrote it"),

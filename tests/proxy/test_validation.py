@@ -19,6 +19,8 @@ from proxy.validation import parsed
         (SetBody, [], None, ""),
         (SetBody, None, None, ""),
         (EntryBody, {"texts": ["a", 7]}, "texts.1", "'texts.1'"),
+        (EntryBody, {"texts": [""]}, "texts.0", "'texts.0': it is empty"),
+        (KeyBody, {}, "scopes", "'scopes': it is missing"),
         (EntriesBody, {"entries": [{}, {"questoin": "x"}]}, "entries.1.questoin", "did you mean 'question'?"),
         (EntriesBody, {"entries": [{"threshold": 9}]}, "entries.0.threshold", "less than or equal to 1"),
         (KeyBody, {"scopes": ["root"]}, "scopes.0", "'scopes.0'"),
