@@ -112,15 +112,16 @@ def _bar(one: Mapping[str, Any], value: float, n: int) -> Bar:
     return Bar(value, low, high, n)
 
 
-def attacks(attacks: Mapping[str, Any] | None) -> str:
-    """Bars by family of attacks."""
+def attacks(attacks: Mapping[str, Any] | None, known: Sequence[str]) -> str:
+    """Bars by family of attacks; arms that are known already keep their colours."""
     if not attacks:
         return ""
     arms = list(attacks["total"])
+    colours = [*known, *(arm for arm in arms if arm not in known)]
     groups = {
         family: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
         for family, found in sorted(attacks["families"].items(), key=lambda pair: -pair[1][arms[0]]["rate"])
     }
     attempts = sum(one["attempts"] for one in attacks["total"].values())
     hint = f"Share of {attempts} attempts that gave the fact away, judged by words of the answer, not by the guards."
-    return section("Attacks", hint, _legend(arms) + grouped_bars(groups, arms))
+    return section("Attacks", hint, _legend(arms, colours) + grouped_bars(groups, colours))

@@ -77,7 +77,7 @@ def page(report: Report) -> str:
         drawn.planes(report.summary, arms),
         drawn.subsets(report.summary, arms),
         drawn.languages(report.summary, arms),
-        drawn.attacks(report.attacks),
+        drawn.attacks(report.attacks, arms),
         _differences(report.summary),
         _cases("Worst leaks", "Answers to what must be forgotten that hold most of the truth.", report.leaks, report),
         _cases("Worst losses", "Answers to what must be kept that were turned away or changed.", report.losses, report),

@@ -54,10 +54,9 @@ def _parts(out: Path) -> Iterator[str]:
         yield "### False refusals\n\nAll questions that must stay, default policy.\n\n" + refusal_table(refusals)
     if campaigns := _campaigns(out / "attacks"):
         found = merged(campaigns, order=list(families()))
-        settings = found["settings"]
         yield (
-            f"### Attacks\n\n`lethe attack`, {settings['entries']} entries drawn with seed {settings['seed']}, one "
-            "attempt of each family on each. Leaks by the words of the answer, 95 % intervals; by chance: how often "
+            f"### Attacks\n\n`lethe attack`, entries drawn with seed {found['settings']['seed']} ({_entries(campaigns)}), "
+            "one attempt of each family on each. Leaks by the words of the answer, 95 % intervals; by chance: how often "
             f"who knows nothing passes for one who leaks.{_failed(found)}\n\n" + attack_table(found)
         )
     for title, summary in (("three authors", tofu), ("one author", author)):
@@ -87,6 +86,12 @@ def _arms(folder: Path) -> Sequence[Path]:
     """One folder an arm, the raw one first."""
     found = (path for path in folder.glob("*") if path.is_dir())
     return sorted(found, key=lambda path: (path.name != "raw", path.name != "guarded", path.name))
+
+
+def _entries(campaigns: Sequence[dict[str, Any]]) -> str:
+    """How many each arm was attacked on."""
+    counts = {arm: one["settings"]["entries"] for one in campaigns for arm in one["total"]}
+    return ", ".join(f"{arm}: {count}" for arm, count in counts.items())
 
 
 def _failed(found: dict[str, Any]) -> str:
