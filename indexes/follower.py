@@ -22,6 +22,7 @@ from indexes.vectors import Vectors
 
 PAGE = 1000  # entries, or lines of the change log, that are read at a time
 BUILT = 200  # entries that a build reads, embeds and keeps at a time: what a kill costs
+CONDENSED = 32768  # entries after which a build puts what it has in arrays: some 100 MB until then
 
 Progress = Callable[[int, int, int], None]
 """Told how many entries were read, of how many, and how many of these had to be embedded."""
@@ -57,6 +58,7 @@ class IndexFollower:
             as_of = self._ledger.generation()
             page = self._ledger.entries_between(after, until)
             self._put_entries(page, as_of)
+            self._index.condense(CONDENSED)
             read, embedded = read + len(page), embedded + len(self._made)
             self._keep(as_of)
             progress(read, max(read, total), embedded)

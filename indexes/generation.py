@@ -312,6 +312,7 @@ class ForgetIndex:
         self._sets: dict[str, ForgetSet] = {}
         base = base if base is not None else Base()
         self._vectors = GrowingVectors(dimensions, blocks=base.blocks)
+        self._began = base.number
         self._begin(base)
         self.current = self._publish(base.number)
 
@@ -325,10 +326,28 @@ class ForgetIndex:
         self._found = table(base.found)
         self._phrases = table(base.phrases)
 
+    @property
+    def began(self) -> int:
+        """The generation that it began with; 0 where that was nothing."""
+        return self._began
+
+    @property
+    def unsettled(self) -> int:
+        """How many entries were put or dropped since it began."""
+        return self._slots.added + self._slots.gone
+
+    @property
+    def gone(self) -> int:
+        """How many entries are gone of what it holds: changed, removed, or of a set that was."""
+        return len(self._slots) - self._slots.living
+
     def base(self) -> "Base":
         """What is published, in arrays. Not while something is applied that is not."""
-        self._vectors.settle()
         return self._frozen(self._vectors.view().blocks())
+
+    def settle(self) -> None:
+        """Waits until vectors lie as they are best searched."""
+        self._vectors.settle()
 
     def condense(self, at_least: int = 1) -> None:
         """Puts what was applied in arrays, where so many slots are not: they take a tenth of the memory.

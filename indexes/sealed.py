@@ -81,9 +81,13 @@ class SealingKeys:
         """The key that was laid over last."""
         return self._keys[-1].decode()
 
+    def plain(self) -> list[str]:
+        """The keys themselves, for a process of this server: never on a command line."""
+        return [key.decode() for key in self._keys]
+
     def first(self, count: int) -> "SealingKeys":
         """The oldest of the keys."""
-        return SealingKeys([key.decode() for key in self._keys[:count]])
+        return SealingKeys(self.plain()[:count])
 
     # -- what is looked up while a text is read
 

@@ -10,11 +10,7 @@ what can be missed is a row whose list or code looked far away: measured in `ben
 A segment in a file is mapped, not read: processes share its rows, and the system may drop them from memory.
 """
 
-import json
-import os
-import zlib
 from collections.abc import Callable, Iterable
-from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from indexes import mapped
+from indexes.mapped import MappedError
 from indexes.vectors import ExactRows, Rows, Vectors, no_rows
 
 LISTS_PER_ROOT = 0.5  # lists, as a multiple of the square root of the number of rows
@@ -34,8 +32,7 @@ CODE_NUMBERS = 4  # numbers of a vector that share a code of 4 bits
 FEWEST = 16  # rows from which a code of 4 bits can be learnt
 CHUNK = 4096  # rows converted at a time
 
-MAGIC = b"lethe-segment-1\n"
-PAGE = 4096  # bytes: rows start at a page, so that they can be mapped
+MAGIC = b"lethe-segment-2"
 
 Half = npt.NDArray[np.float16]
 Taken = Callable[[Rows], Vectors]
@@ -68,6 +65,8 @@ class Segment:
     def __init__(self, rows: Half, index: Any) -> None:
         self._rows = rows
         self._index = index
+        self.path: Path | None = None
+        """The file that it was opened from."""
 
     @classmethod
     def of(cls, parts: Iterable[tuple[Taken, int]], count: int, dimensions: int) -> "Segment":
@@ -111,52 +110,19 @@ class Segment:
     # -- files
 
     def save(self, path: Path) -> None:
-        """Writes a file that is there as a whole or not at all, whenever the process or the machine stops."""
-        index = faiss.serialize_index(self._index)
-        head = {
-            "rows": len(self._rows),
-            "dimensions": self._rows.shape[1],
-            "rows_crc": zlib.crc32(self._rows.data),
-            "index_bytes": len(index),
-            "index_crc": zlib.crc32(index.data),
-        }
-        raw = json.dumps(head | {"crc": zlib.crc32(json.dumps(head).encode())}).encode()
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            with unfinished.open("wb") as file:
-                file.write((MAGIC + raw).ljust(PAGE, b"\n"))
-                file.write(self._rows.data)
-                file.write(index.data)
-                _to_disk(file)
-            unfinished.replace(path)
-            _folder_to_disk(path.parent)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        """Writes a file that is there as a whole or not at all. Raises OSError."""
+        mapped.write(path, MAGIC, {}, {"rows": self._rows, "index": faiss.serialize_index(self._index)})
 
     @classmethod
     def open(cls, path: Path) -> "Segment":
         """Maps a file that `save` wrote, once its checksums are found right. Raises SegmentError."""
         try:
-            return cls._opened(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SegmentError(f"the segment {path.name} cannot be used ({type(error).__name__})") from None
-
-    @classmethod
-    def _opened(cls, path: Path) -> "Segment":
-        with path.open("rb") as file:
-            page = file.read(PAGE)
-        if not page.startswith(MAGIC):
-            raise SegmentError(f"{path.name} is no segment")
-        head = json.loads(page[len(MAGIC) :])
-        crc = head.pop("crc")
-        size = head["rows"] * head["dimensions"] * 2
-        if crc != zlib.crc32(json.dumps(head).encode()) or path.stat().st_size != PAGE + size + head["index_bytes"]:
-            raise SegmentError(f"the segment {path.name} is damaged or was cut off")
-        rows = np.memmap(path, np.float16, "r", PAGE, (head["rows"], head["dimensions"]))
-        index = np.fromfile(path, np.uint8, offset=PAGE + size)
-        if zlib.crc32(rows.data) != head["rows_crc"] or zlib.crc32(index.data) != head["index_crc"]:
-            raise SegmentError(f"the segment {path.name} is damaged")
-        return cls(rows, faiss.deserialize_index(index))
+            _, arrays = mapped.read(path, MAGIC)
+        except MappedError as error:
+            raise SegmentError(f"a segment cannot be used: {error}") from None
+        segment = cls(arrays["rows"], faiss.deserialize_index(np.array(arrays["index"])))
+        segment.path = path
+        return segment
 
 
 def _near(rows: Block | Segment, queries: Vectors, level: float) -> Rows:
@@ -178,16 +144,3 @@ def _index_of(rows: Half) -> Any:
         index.add(rows[first : first + CHUNK].astype(np.float32))
     index.nprobe = min(PROBED, lists)
     return index
-
-
-def _to_disk(file: BufferedWriter) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _folder_to_disk(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

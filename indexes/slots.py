@@ -156,6 +156,11 @@ class SlotTable:
         """How many are not in the base."""
         return len(self._tail)
 
+    @property
+    def gone(self) -> int:
+        """How many have died that were alive in the base, or came since."""
+        return len(self._died)
+
     def __getitem__(self, slot: int) -> Slot:
         return self._base[slot] if slot < self._first else self._tail[slot - self._first]
 

@@ -30,6 +30,7 @@ from proxy.audit.log import AuditLog
 from proxy.catalogue.catalogue import Catalogue
 from proxy.catalogue.choice import Embedders
 from proxy.catalogue.embedder_change import EmbedderChange
+from proxy.catalogue.snapshots import Kept
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.errors import RequestError
@@ -124,6 +125,7 @@ async def _assembled(
         arms=config.arms,
         sealing=sealing,
         storage=Storage(config.ledger.storage),
+        snapshots=Kept.of(config, writes=worker is None or worker.is_first),
     )
     stack.push_async_callback(catalogue.close)
     await catalogue.start()

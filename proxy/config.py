@@ -112,6 +112,9 @@ class LedgerSettings(_Section):
     sealing_key: str | None = Field(None, repr=False, description="keys of sealed entries, oldest first, with commas")
     sealing_key_file: Path | None = Field(None, description="the same in a file, one key a line")
     lease_s: float = Field(5.0, ge=1, description="silence of a shared ledger after which a process serves no more")
+    snapshot_every: int = Field(
+        2000, ge=0, description="changed entries after which the index is written to files to start from; 0: never"
+    )
     poll_s: float = Field(1.0, gt=0, description="how often PostgreSQL is asked for changes beside its announcements")
 
 
@@ -210,6 +213,11 @@ class Config(_Section):
     @property
     def ledger_path(self) -> Path:
         return self.ledger.path or self.state / "ledger.sqlite3"
+
+    @property
+    def snapshots_path(self) -> Path:
+        """Where the index is kept in files: beside a SQLite ledger, in the state directory otherwise."""
+        return (self.ledger_path.parent if self.ledger.url is None else self.state) / "snapshots"
 
     def sealing_keys(self) -> SealingKeys | None:
         """The keys of sealed entries, if there are any. Raises ConfigError."""

@@ -275,10 +275,11 @@ def _pairs(words: int) -> Iterator[tuple[int, int]]:
         yield 0, words - 1
 
 
-def _entry_forms(word: str) -> list[str]:
+@lru_cache(16384)
+def _entry_forms(word: str) -> tuple[str, ...]:
     shorts = (short for short, full in NICKNAMES.items() if full == word)
     heads = (skeletons(short)[0] for short in shorts if skeletons(short))
-    return [*skeletons(word), _initial(word), *heads]
+    return (*skeletons(word), _initial(word), *heads)
 
 
 def _initial(word: str) -> str:

@@ -5,6 +5,7 @@ Its parts, each in a file of its own
 - `changes`    adding, changing and removing sets and entries
 - `keys`       API keys as they are stored
 - `policies`   the policies in force, and the guards that they make
+- `snapshots`  the index in files, so that the next start takes seconds
 - `shared`     what all processes know beside entries: experiments, assistants in use
 """
 
@@ -17,6 +18,7 @@ from proxy.catalogue.enforcing import Enforcing
 from proxy.catalogue.keys import StoredKeys
 from proxy.catalogue.policies import NO_ARMS, Arms, Policies
 from proxy.catalogue.shared import Shared
+from proxy.catalogue.snapshots import Kept, Snapshots
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics
 from proxy.reading import Reading, Served
@@ -36,9 +38,10 @@ class Catalogue:
         arms: Arms = NO_ARMS,
         sealing: SealingKeys | None = None,
         storage: Storage = Storage.CLEAR,
+        snapshots: Kept | None = None,
     ) -> None:
         """`anonymous` clients may ask while there is no key for clients. `sealing` are the keys of sealed entries, and
-        `storage` is that of entries that do not say themselves.
+        `storage` is that of entries that do not say themselves. `snapshots` are where the index is kept in files.
         """
         self.sealing = sealing
         self.storage = storage
@@ -47,13 +50,18 @@ class Catalogue:
         self.changes = Changes(self.enforcing, self.policies, sealing)
         self.stored_keys = StoredKeys(self.enforcing)
         self.shared = Shared(self.enforcing)
+        self._snapshots = Snapshots(snapshots, self.enforcing) if snapshots is not None else None
 
     async def start(self) -> None:
         """Builds the index from the ledger; embeds only what it holds no vectors for. Raises LedgerError."""
         await self.enforcing.start()
+        if self._snapshots is not None:
+            self._snapshots.start()
 
     async def close(self) -> None:
         await self.changes.close()
+        if self._snapshots is not None:
+            await self._snapshots.close()
         await self.enforcing.close()
 
     # -- what is in force

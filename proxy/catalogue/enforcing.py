@@ -74,6 +74,8 @@ class Enforcing:
         self.documents: Documents = {}
         self.on_documents: list[Callable[[], object]] = []
         """Called in the writer's thread when documents have changed."""
+        self.begin_from: Callable[[Ledger, Reading], Standing | None] = lambda *_: None
+        """Finds what the server starts with, so that it need not be built. Called in the writer's thread."""
         self.lease = Lease()
         self._broken: str | None = None
         self._fenced: tuple[Served, Served] | None = None
@@ -189,8 +191,12 @@ class Enforcing:
         self.keys = KeyRing(self._ledger.keys(), anonymous=self._anonymous)
 
     def _begin(self) -> None:
-        """Builds the index that the server starts with."""
-        self._standing.follower.build(_Said(self._standing.reading.embedder.name))
+        """Finds or builds the index that the server starts with."""
+        found = self.begin_from(self._ledger, self.reading)
+        if found is not None:
+            self._standing = found
+        else:
+            self._standing.follower.build(_Said(self._standing.reading.embedder.name))
         self._catch_up()
 
     def _catch_up(self) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from indexes.growing import GrowingVectors
-from indexes.segments import FEWEST, PAGE, Segment, SegmentError
+from indexes.mapped import PAGE
+from indexes.segments import FEWEST, Segment, SegmentError
 from indexes.vectors import ExactRows, Vectors
 
 DIMENSIONS = 32

@@ -84,11 +84,12 @@ async def holds(lethe: Lethe) -> None:
 async def test_no_file_shows_what_is_sealed(
     engine: FakeVllm, state: Path, ledger: dict[str, Any], files: Any, log: list[dict[str, Any]]
 ) -> None:
-    async with started(engine, state, {"ledger": ledger}) as lethe:
+    async with started(engine, state, {"ledger": ledger | {"snapshot_every": 1}}) as lethe:
         await with_entries(lethe, storage="sealed")
         await holds(lethe)
         while_it_runs = list(files())
     after_it = list(files())
+    assert any(path.is_relative_to(state / "snapshots") for path, _ in after_it)
     for path, content in (*while_it_runs, *after_it):
         low = content.lower()
         shown = [trace for trace in TRACES for way in ("utf-8", "utf-16-le") if trace.encode(way) in low]
@@ -108,11 +109,14 @@ async def test_the_same_search_finds_what_is_clear(
 
 
 async def test_a_restart_needs_keys_and_no_text(engine: FakeVllm, state: Path, ledger: dict[str, Any]) -> None:
-    async with started(engine, state, {"ledger": ledger}) as lethe:
-        await with_entries(lethe, storage="sealed")
-    async with started(engine, state, {"ledger": ledger}) as lethe:
-        assert lethe.embedder.calls == 0
-        await holds(lethe)
+    for snapshots in (1, 0):  # with the index in files, and without
+        async with started(engine, state, {"ledger": ledger | {"snapshot_every": snapshots}}) as lethe:
+            if snapshots:
+                await with_entries(lethe, storage="sealed")
+    for snapshots in (1, 0):
+        async with started(engine, state, {"ledger": ledger | {"snapshot_every": snapshots}}) as lethe:
+            assert lethe.embedder.calls == 0
+            await holds(lethe)
     without = {name: value for name, value in ledger.items() if name != "sealing_key"}
     for wrong, said in ((without, "set ledger.sealing_key_file"), (ledger | {"sealing_key": SECOND}, "are not those")):
         with pytest.raises(LedgerError, match=said):

@@ -18,6 +18,10 @@ from indexes.follower import IndexFollower
 from indexes.generation import ForgetIndex
 from indexes.ledger.opening import open_ledger
 from indexes.ledger.records import Ledger
+from indexes.snapshots.files import SnapshotFolder
+from indexes.snapshots.fitting import MadeOf
+from indexes.snapshots.making import make
+from indexes.snapshots.start import opened
 from tests.fakes.embedder import BagEmbedder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +66,8 @@ for n in range(start, start + 100_000):
         print("full", flush=True)
         break
 """
+
+MADE_OF = MadeOf.now(BagEmbedder().name, 64, None)
 
 Open = Callable[[], Ledger]
 
@@ -111,7 +117,7 @@ def test_a_writer_that_is_killed(place: tuple[Path, str | None], reopen: Open) -
     for _ in range(3):
         said.read(killed_after(chance.uniform(0.02, 0.25), *place))
         ledger = reopen()
-        assert_whole(ledger, said)
+        assert_whole(ledger, said, SnapshotFolder(place[0].parent / "snapshots"))
         ledger.close()
     assert len(said.added) > 20
     assert said.dropped
@@ -133,7 +139,7 @@ def test_a_disk_that_is_full(place: tuple[Path, str | None], reopen: Open) -> No
         assert done.stdout.endswith("full\n")
         said.read(done.stdout)
         ledger = reopen()
-        assert_whole(ledger, said)
+        assert_whole(ledger, said, SnapshotFolder(place[0].parent / "snapshots"))
         ledger.put_set(ForgetSet(f"after{room}"), None, "m", actor="a", create=True)  # there is room again
         ledger.close()
     assert len(said.added) > 20
@@ -154,7 +160,7 @@ def killed_after(delay_s: float, path: Path, url: str | None) -> str:
     return first + rest
 
 
-def assert_whole(ledger: Ledger, said: Said) -> None:
+def assert_whole(ledger: Ledger, said: Said, snapshots: SnapshotFolder) -> None:
     there = {entry.id: entry for entry in ledger.entries(None, "", 1_000_000)}
     changes = ledger.changes(0, 1_000_000)
     removed = {change.entry_id for change in changes if change.action == "entry.remove"}
@@ -173,6 +179,11 @@ def assert_whole(ledger: Ledger, said: Said) -> None:
     assert all(ledger.vectors(str(entry_id), "bag-of-words:1") is None for entry_id in removed)
     assert sorted({change.generation for change in changes}) == list(range(1, ledger.generation() + 1))
     # And it is what is served.
-    index = ForgetIndex(64)
-    IndexFollower(ledger, index, BagEmbedder()).catch_up()
-    assert (index.current.number, index.current.entry_count) == (ledger.generation(), len(there))
+    built = ForgetIndex(64)
+    with ledger.snapshot():
+        begun, refused = opened(snapshots, ledger, MADE_OF, None)  # as of the round before
+    assert (begun is None, refused) == (not snapshots.newest(), [])
+    for index in (built, begun) if begun is not None else (built,):
+        IndexFollower(ledger, index, BagEmbedder()).catch_up()
+        assert (index.current.number, index.current.entry_count) == (ledger.generation(), len(there))
+    make(snapshots, ledger, MADE_OF, None)
