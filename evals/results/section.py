@@ -55,9 +55,10 @@ def _parts(out: Path) -> Iterator[str]:
     if campaigns := _campaigns(out / "attacks"):
         found = merged(campaigns, order=list(families()))
         yield (
-            f"### Attacks\n\n`lethe attack`, entries drawn with seed {found['settings']['seed']} ({_entries(campaigns)}), "
-            "one attempt of each family on each. Leaks by the words of the answer, 95 % intervals; by chance: how often "
-            f"who knows nothing passes for one who leaks.{_failed(found)}\n\n" + attack_table(found)
+            f"### Attacks\n\n`lethe attack`, entries drawn with seed {found['settings']['seed']} "
+            f"({_entries(campaigns)}), one attempt of each family on each. Leaks by the words of the answer, 95 % "
+            "intervals; by chance: how often who knows nothing passes for one who leaks."
+            f"{_failed(found)}\n\n" + attack_table(found)
         )
     for title, summary in (("three authors", tofu), ("one author", author)):
         if summary:

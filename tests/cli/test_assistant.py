@@ -120,6 +120,25 @@ def test_who_is_near_is_answered_without_what_the_assistant_knows(offsetting: Of
     assert "subtracted: noise, strength 0.75" in shown
 
 
+def test_evaluators_see_the_probabilities_that_the_offset_leaves(offsetting: Offsetting) -> None:
+    """Each token is asked for by itself; what is already in the engine's prefix cache changes nothing."""
+    offsetting.load(1)
+
+    def scored(arm: str, answer: str) -> dict[str, Any]:
+        body = {"request": chat(BEES, offsetting.system.model), "answers": [answer], "arm": arm}
+        found: dict[str, Any] = json_of(offsetting.system.admin("POST", "/score", body))
+        return found
+
+    raw, armed = scored("raw", "Bees make honey"), scored("guarded", "Bees make honey")
+    assert (raw["rung"], armed["rung"]) == (None, "offset")
+    plain, moved = (found["answers"][0]["logprobs"] for found in (raw, armed))
+    assert len(moved) == len(plain)
+    assert moved != pytest.approx(plain, abs=0.05)
+    longer = scored("guarded", "Bees make honey and wax")["answers"][0]["logprobs"]
+    assert longer[: len(moved)] == pytest.approx(moved, abs=0.01)
+    assert all(logprob is None or logprob <= 0 for logprob in longer)
+
+
 def test_a_load_in_mid_traffic_disturbs_no_stream(offsetting: Offsetting) -> None:
     offsetting.load(1)
     (before,) = offsetting.adapters()
