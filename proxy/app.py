@@ -128,7 +128,7 @@ async def _assembled(
         snapshots=Kept.of(config, writes=worker is None or worker.is_first),
     )
     stack.push_async_callback(catalogue.close)
-    await catalogue.start()
+    await catalogue.start(worker.tell_alive if worker is not None else lambda: None)
     _check_policies(config, catalogue)
     following = await _following(stack, config, catalogue, worker)
     if admin_secret is not None:

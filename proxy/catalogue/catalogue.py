@@ -5,9 +5,13 @@ Its parts, each in a file of its own
 - `changes`    adding, changing and removing sets and entries
 - `keys`       API keys as they are stored
 - `policies`   the policies in force, and the guards that they make
+- `embedding`  makes the vectors of what is stored
+- `embedder_change`, `choice`  another embedder for a server that serves
 - `snapshots`  the index in files, so that the next start takes seconds
 - `shared`     what all processes know beside entries: experiments, assistants in use
 """
+
+from collections.abc import Callable
 
 from guards.policy import Policy
 from indexes.entries import Entry, Storage
@@ -52,9 +56,11 @@ class Catalogue:
         self.shared = Shared(self.enforcing)
         self._snapshots = Snapshots(snapshots, self.enforcing) if snapshots is not None else None
 
-    async def start(self) -> None:
-        """Builds the index from the ledger; embeds only what it holds no vectors for. Raises LedgerError."""
-        await self.enforcing.start()
+    async def start(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Builds the index from the ledger; embeds only what it holds no vectors for, and calls `alive` while that
+        takes long. Raises LedgerError.
+        """
+        await self.enforcing.start(alive)
         if self._snapshots is not None:
             self._snapshots.start()
 

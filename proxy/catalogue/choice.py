@@ -1,8 +1,8 @@
 """Which embedder a server uses: the configured one, until another is chosen while it runs.
 
 A choice is a document in the ledger, so all processes on it know it, also after a restart. It stands above what the
-configuration says, until the configured embedder is chosen again. While a choice is being carried out it names the
-embedder that it takes the place of: a process that starts then goes on serving with that one.
+configuration says, until the configured embedder is chosen again, and is gone when all use that. Until it is carried
+out it names the embedder that it takes the place of: a process that starts then goes on serving with that one.
 """
 
 import json

@@ -27,7 +27,7 @@ from indexes.follower import IndexFollower
 from indexes.generation import ForgetIndex
 from indexes.ledger.records import CHOICE, CHOICES, Conflict, Ledger, LedgerError
 from indexes.vectors import Vectors
-from proxy.catalogue.choice import Choice, Embedders, Named, Source
+from proxy.catalogue.choice import CONFIGURED, Choice, Embedders, Named, Source
 from proxy.catalogue.enforcing import Enforcing, Standing
 from proxy.catalogue.pace import Pace
 from proxy.metrics import Metrics
@@ -108,7 +108,7 @@ class EmbedderChange:
                     )
                 former = Choice.of({CHOICES: documents})
                 settled = name == self._in_force.embedder and (former is None or former.before is None)
-                return {CHOICE: Choice(chosen, None if settled else self._in_force).body()}
+                return _documents(Choice(chosen, None if settled else self._in_force))
 
             generation = ledger.change_documents(CHOICES, change, actor=actor, action="embedder.use")
             self._problem = ""  # it was of another choice, or is worth another try
@@ -129,7 +129,9 @@ class EmbedderChange:
     def settled(self) -> bool:
         """True when nobody uses another embedder than the chosen one."""
         choice = self._choice
-        return choice is None or (choice.before is None and choice.chosen.embedder == self._in_force.embedder)
+        if choice is None:
+            return self._in_force.source == CONFIGURED
+        return choice.before is None and choice.chosen.embedder == self._in_force.embedder
 
     def status(self) -> dict[str, Any]:
         """How far it has come, as the admin API shows it."""
@@ -145,7 +147,7 @@ class EmbedderChange:
             "changing_to": None,
             "problem": self._problem or None,
         }
-        if choice is None or self.settled:
+        if choice is None or stage is Stage.IN_FORCE:
             return shown
         shown["changing_to"] = {"embedder": choice.chosen.embedder, "source": choice.chosen.source.shown()}
         if stage is Stage.EMBEDDING:
@@ -175,9 +177,9 @@ class EmbedderChange:
         """Does what is to be done; returns how long to wait before the next look, None: until something changes."""
         choice = self._choice
         self._metrics.embedder_changing.set(not self.settled)
-        if choice is None:
-            return None
         try:
+            if choice is None:
+                return await self._return()
             if choice.chosen.embedder != self._in_force.embedder:
                 return await self._bring(choice.chosen)
             return await self._settle(choice)
@@ -188,17 +190,26 @@ class EmbedderChange:
             self._problem = str(error) if told else f"the new embedder failed ({type(error).__name__})"
             self._stage = Stage.FAILED
             self._metrics.embedder_failures.inc()
-            _log.error("embedder_change_failed", embedder=choice.chosen.embedder, problem=self._problem)
+            _log.error("embedder_change_failed", problem=self._problem)
             return RETRY_S
         finally:
             self._under_way = None
+
+    async def _return(self) -> float | None:
+        """Nothing is chosen: the configured embedder it is, which this process left for one that no longer is."""
+        if self._in_force.source != CONFIGURED:
+            name = await self._loop.run_in_executor(None, self._tried, CONFIGURED)
+            return await self._bring(Named(name, CONFIGURED))
+        self._enforcing.also = ()
+        self._stage, self._problem = Stage.IN_FORCE, ""
+        return None
 
     async def _bring(self, chosen: Named) -> float:
         """Puts the chosen embedder in force in this process."""
         former, self._pace, self._stage = self._in_force, Pace(), Stage.EMBEDDING
         self._stop.clear()
         self._under_way = chosen
-        if (choice := self._choice) is None or choice.chosen != chosen:  # it was replaced before `_look` could see it
+        if not self._wanted(chosen):  # it was replaced before `_look` could see it
             return 0
         _log.info("embedder_change_began", embedder=chosen.embedder)
         try:
@@ -240,7 +251,7 @@ class EmbedderChange:
 
         def change(documents: dict[str, str]) -> dict[str, str]:
             now = Choice.of({CHOICES: documents})
-            return {**documents, CHOICE: Choice(choice.chosen).body()} if now == choice else documents
+            return _documents(Choice(choice.chosen)) if now == choice else documents
 
         generation = ledger.change_documents(CHOICES, change, actor="embedder", action="embedder.in-force")
         self._enforcing.enforce(generation, None)
@@ -249,10 +260,13 @@ class EmbedderChange:
     def _choice(self) -> Choice | None:
         return Choice.of(self._enforcing.documents)
 
+    def _wanted(self, embedder: Named) -> bool:
+        choice = self._choice
+        return embedder.source == CONFIGURED if choice is None else choice.chosen == embedder
+
     def _look(self) -> None:
         """The documents have changed, or may have. From any thread."""
-        choice = self._choice
-        if self._under_way is not None and (choice is None or choice.chosen != self._under_way):
+        if self._under_way is not None and not self._wanted(self._under_way):
             self._stop.set()
         self._loop.call_soon_threadsafe(self._woken.set)
 
@@ -298,6 +312,11 @@ class EmbedderChange:
             time.sleep(0.002)
         if self._stop.is_set():
             raise _Stopped
+
+
+def _documents(choice: Choice) -> dict[str, str]:
+    """What the ledger is to say: nothing where all use what is configured, which a start may then configure anew."""
+    return {} if choice == Choice(Named(choice.chosen.embedder, CONFIGURED)) else {CHOICE: choice.body()}
 
 
 class _Stopped(Exception):

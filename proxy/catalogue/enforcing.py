@@ -111,10 +111,12 @@ class Enforcing:
 
     # -- life
 
-    async def start(self) -> None:
-        """Builds the index from the ledger; embeds only what it holds no vectors for. Raises LedgerError."""
+    async def start(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Builds the index from the ledger; embeds only what it holds no vectors for, and calls `alive` now and then
+        while that goes on. Raises LedgerError.
+        """
         try:
-            await self.ask(lambda _: self._begin())
+            await self.ask(lambda _: self._begin(alive))
         except SealError as error:
             raise LedgerError(str(error)) from None
 
@@ -190,13 +192,13 @@ class Enforcing:
         """Puts the keys in force that the ledger holds. Called in the writer's thread."""
         self.keys = KeyRing(self._ledger.keys(), anonymous=self._anonymous)
 
-    def _begin(self) -> None:
+    def _begin(self, alive: Callable[[], None]) -> None:
         """Finds or builds the index that the server starts with."""
         found = self.begin_from(self._ledger, self.reading)
         if found is not None:
             self._standing = found
         else:
-            self._standing.follower.build(_Said(self._standing.reading.embedder.name))
+            self._standing.follower.build(_Said(self._standing.reading.embedder.name, alive))
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -225,8 +227,9 @@ class Enforcing:
 class _Said:
     """Says why a start takes long: entries are embedded first. What is done is kept if the start is broken off."""
 
-    def __init__(self, embedder: str) -> None:
+    def __init__(self, embedder: str, alive: Callable[[], None]) -> None:
         self._embedder = embedder
+        self._alive = alive
         self._pace = Pace()
         self._said = float("-inf")
 
@@ -237,6 +240,7 @@ class _Said:
         if not embedded or (now - self._said < SAY_EVERY_S and not done):
             return
         self._said = now
+        self._alive()
         _log.warning(
             "embedding_before_start",
             note="the ledger holds no vectors of this embedder for some entries",

@@ -21,9 +21,9 @@ import structlog
 from indexes.ledger.sqlite import SqliteLedger
 from proxy.app import PortInUse
 from proxy.config import Config, Listen
-from proxy.workers.slot import VARIABLE, Slot
+from proxy.workers.slot import ALIVE, VARIABLE, Slot
 
-START_S = 120.0  # until a worker listens: it loads a model, and reads the ledger
+START_S = 120.0  # until a worker listens, or says that it is alive: it loads a model, and reads the ledger
 RESTARTS = 5  # deaths of workers within RESTARTS_S after which it is no accident
 RESTARTS_S = 60.0
 BACKOFF_S = 0.5  # before a worker is started again
@@ -153,8 +153,10 @@ class Crew:
             os.close(telling)
         self._running[number] = process
         try:
-            async with asyncio.timeout(START_S):
-                listening = await _read(told)
+            listening = ALIVE
+            while listening == ALIVE:
+                async with asyncio.timeout(START_S):
+                    listening = await _read(told)
         except TimeoutError:
             process.kill()
             listening = b""

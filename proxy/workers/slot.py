@@ -12,6 +12,9 @@ VARIABLE = "LETHE_WORKER"
 FIRST = 0
 """The worker that also has the admin port, writes the audit log, and makes keys. It starts before the others."""
 
+ALIVE, LISTENING = b".", b"1"
+"""What a worker that starts tells its parent, a byte at a time."""
+
 POLL_S = 0.05
 """How often a worker looks for what the others have written to the SQLite file that they share: 20 reads a second cost
 some milliseconds, and a change holds in all workers within this time."""
@@ -51,7 +54,11 @@ class Slot:
         """Where a worker of this server, or this one, shows its own metrics to the others."""
         return Path(self.folder, f"{self.number if number is None else number}.sock")
 
+    def tell_alive(self) -> None:
+        """Tells the parent that the start takes long, and goes on."""
+        os.write(self.listening, ALIVE)
+
     def tell_listening(self) -> None:
         """Tells the parent that the ports are open."""
-        os.write(self.listening, b"1")
+        os.write(self.listening, LISTENING)
         os.close(self.listening)

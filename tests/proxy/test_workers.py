@@ -1,12 +1,16 @@
 """What needs no processes: the page of metrics of several workers, their places, and leases."""
 
 import os
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.config import Config
+from proxy.workers import crew as crew_module
 from proxy.workers import lease as lease_module
+from proxy.workers.crew import Crew, WorkerFailed
 from proxy.workers.lease import Lease
 from proxy.workers.pages import merged, metrics_page
 from proxy.workers.slot import VARIABLE, Slot
@@ -95,3 +99,28 @@ def test_who_is_alone_needs_no_lease() -> None:
     assert not lease.expired
     lease.renew(0)
     assert not lease.expired
+
+
+SLOW = """
+import os
+from proxy.workers.slot import Slot
+slot = Slot.here()
+for _ in range(3):
+    slot.tell_alive()
+"""
+
+
+@pytest.mark.parametrize(("then", "starts"), [("slot.tell_listening(); os.read(slot.parent, 1)", True), ("", False)])
+async def test_a_worker_whose_start_takes_long_is_waited_for_while_it_is_alive(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, then: str, starts: bool
+) -> None:
+    monkeypatch.setattr(crew_module, "_COMMAND", SLOW + then)
+    crew = Crew(Config(listen={"port": 0}, admin={"port": 0}, state=tmp_path), [])
+    try:
+        if starts:
+            await crew.start()
+        else:
+            with pytest.raises(WorkerFailed, match="worker 0 did not start"):
+                await crew.start()
+    finally:
+        await crew.stop()

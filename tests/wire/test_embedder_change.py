@@ -319,6 +319,11 @@ async def test_a_restart_on_the_way_serves_with_the_former_and_goes_on(
         assert (shelf.background[NEW].calls, lethe.embedder.calls) == (0, 0)
         await use(lethe, None)
         await settled(lethe, "bag-of-words:1")
+    async with started(
+        engine, state, embedder=Another("bag-of-words:3", 128)
+    ) as lethe:  # the configuration counts again
+        assert (await status(lethe))["embedder"] == "bag-of-words:3"
+        assert await rung(lethe, "What is in box 7?") == "instruct"
 
 
 async def test_a_start_with_another_embedder_says_that_it_embeds_first(
