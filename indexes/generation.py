@@ -346,8 +346,8 @@ class ForgetIndex:
         return self._frozen(self._vectors.view().blocks())
 
     def settle(self) -> None:
-        """Waits until vectors lie as they are best searched."""
-        self._vectors.settle()
+        """Puts vectors as they are best searched, which may take long."""
+        self._vectors.gather()
 
     def condense(self, at_least: int = 1) -> None:
         """Puts what was applied in arrays, where so many slots are not: they take a tenth of the memory.

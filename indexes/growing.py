@@ -9,6 +9,7 @@ from indexes.vectors import VectorRows, Vectors, VectorView
 
 SEGMENT_ROWS = 32768  # from which rows become a segment: exact search takes 0.03 ms for each thousand
 MANY_BLOCKS = 8  # blocks that are put together although they are small
+GATHERED = 4096  # rows from which a segment is worth it where nobody waits for it
 BEHIND = 4  # segments' worth of rows that may wait to be put together
 
 
@@ -71,6 +72,20 @@ class GrowingVectors:
             self._putting_together = None
             self._put_together()
 
+    def gather(self) -> None:
+        """Settles, with every row in a segment unless they are few: for what is kept in files and searched for long."""
+        self.settle()
+        if self._used:
+            self._close_tail()
+        exact = sum(len(block) for block in self._blocks if isinstance(block, Block))
+        if exact >= min(GATHERED, self._segment_at):
+            self._join_blocks(exact)
+
+    def _close_tail(self) -> None:
+        with self._swap:
+            self._blocks = (*self._blocks, Block(self._tail[: self._used]))
+        self._tail, self._used = np.empty_like(self._tail[:64]), 0
+
     def _put_together(self) -> None:
         """Starts putting blocks together where there are enough, and waits where far too many are exact."""
         exact = [block for block in self._blocks if isinstance(block, Block)]
@@ -82,15 +97,15 @@ class GrowingVectors:
             if rows <= BEHIND * self._segment_at:
                 return
             running.join()  # rows come faster than they are put together: memory is worth more than this caller's time
-        self._putting_together = Thread(target=self._join_blocks, name="vectors", daemon=True)
+        self._putting_together = Thread(target=self._join_blocks, args=(self._segment_at,), name="vectors", daemon=True)
         self._putting_together.start()
 
-    def _join_blocks(self) -> None:
+    def _join_blocks(self, segment_at: int) -> None:
         blocks = self._blocks
         first = next(i for i, block in enumerate(blocks) if isinstance(block, Block))
         rows = sum(map(len, blocks[first:]))
         joined: VectorRows
-        if rows < self._segment_at:
+        if rows < segment_at:
             joined = Block(np.concatenate([block.vectors() for block in blocks[first:]]))
         else:
             while first and len(blocks[first - 1]) <= 2 * rows:  # so that segments stay few and each row moves seldom

@@ -13,11 +13,13 @@ from bench.index.hot_add import hot_add
 from bench.index.plot import draw
 from bench.index.search import search_at
 from bench.index.tables import tables
+from bench.index.whole import whole_at
 from bench.stats import emit
 from indexes.embedder import OnnxEmbedder
 from proxy.config import load
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
+QUICKLY_BUILT = 10_000  # entries whose names and phrases are made in some seconds; a million take some minutes
 
 
 def main() -> None:
@@ -27,28 +29,33 @@ def main() -> None:
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the growth as an SVG file")
     parser.add_argument("--largest", type=int, default=SIZES[-1], metavar="N", help="leave larger sizes out")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of the embedder, as the server has them")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave the built index there, and go on with it")
     arguments = parser.parse_args()
     sizes = [size for size in SIZES if size <= arguments.largest]
-    figures = measured(sizes, arguments.threads, quick=arguments.quick)
+    figures = measured(sizes, arguments.threads, arguments.keep, quick=arguments.quick)
     if arguments.plot:
         growth = figures["growth"]
         lines = {
             "p50": [(row["rows"], row["search_p50_ms"]) for row in growth],
             "p99": [(row["rows"], row["search_p99_ms"]) for row in growth],
+            "whole lookup, p50": [(row["entries"], row["lookup_p50_ms"]) for row in figures["whole"]],
+            "whole lookup, p99": [(row["entries"], row["lookup_p99_ms"]) for row in figures["whole"]],
         }
-        draw(arguments.plot, "One search, by the number of rows", "ms", lines)
+        draw(arguments.plot, "One search, and one lookup, by the number of rows", "ms", lines)
     emit(figures, arguments.json)
 
 
-def measured(sizes: list[int], threads: int, *, quick: bool) -> dict[str, Any]:
-    """All figures."""
+def measured(sizes: list[int], threads: int, kept: Path | None = None, *, quick: bool) -> dict[str, Any]:
+    """All figures. In the folder `kept` the whole index stays, for the next run to begin with."""
     embedder = OnnxEmbedder(load(None).embedder_path, threads=threads)
     figures: dict[str, Any] = dict(gate(embedder, 6 if quick else 40))
     figures |= hot_add(300 if quick else 3000)
     figures |= tables(2_000 if quick else 20_000)
     growth = [search_at(size, 200 if quick else 1000) for size in sizes]
     largest = {f"largest_{name}": value for name, value in growth[-1].items()}
-    return figures | largest | {"growth": growth}
+    whole = whole_at([size for size in sizes if not quick or size <= QUICKLY_BUILT], 200 if quick else 1000, kept)
+    started = {f"snapshot_{name}": value for name, value in whole[-1].items()} if whole else {}
+    return figures | largest | started | {"growth": growth, "whole": whole}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bench.index.plot import draw
 from bench.index.rows import WORDED, SyntheticRows
 from bench.index.search import search_at
 from bench.index.tables import tables
+from bench.index.whole import whole_at
 from tests.fakes.embedder import BagEmbedder
 
 
@@ -83,3 +84,10 @@ def test_a_drawing_holds_its_lines(tmp_path: Path) -> None:
     draw(tmp_path / "g.svg", "One search", "ms", {"p50": [(1e3, 0.1), (1e6, 3)], "p99": [(1e3, 1), (1e6, 40)]})
     drawn = ElementTree.parse(tmp_path / "g.svg")  # noqa: S314 - written above
     assert len(drawn.findall(".//{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+def test_the_whole_index_is_built_on_top_of_the_snapshot_before(tmp_path: Path) -> None:
+    few, more = whole_at([40, 90], 4, tmp_path)
+    assert (few["entries"], more["entries"]) == (40, 90)
+    assert all(value > 0 for name, value in more.items() if not name.startswith("memory"))
+    assert [again["entries"] for again in whole_at([40, 90], 2, tmp_path)] == [90]

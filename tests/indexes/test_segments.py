@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexes import growing
 from indexes.growing import GrowingVectors
 from indexes.mapped import PAGE
 from indexes.segments import FEWEST, Segment, SegmentError
@@ -164,3 +165,24 @@ def test_the_view_in_force_lets_go_of_blocks_that_were_joined() -> None:
     parts = [part for _, part in view._held.parts]
     assert isinstance(parts[0], Segment)
     assert len(view) == 1500
+
+
+@pytest.mark.parametrize(("count", "exact"), [(950, False), (450, False), (60, True), (0, False)])
+def test_what_is_kept_is_gathered_in_segments_unless_it_is_little(
+    count: int, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "GATHERED", 70)
+    vectors = GrowingVectors(DIMENSIONS, bulk_at=100, segment_at=400)
+    for first in range(0, count, 10):
+        vectors.add(ROWS[first : first + 10])
+    before = vectors.view()
+    vectors.gather()
+    after = vectors.view()
+    assert len(before) == len(after) == count
+    rest = sum(len(block) for block in after.blocks() if not isinstance(block, Segment))
+    assert rest == 60 if exact else rest < 70
+    for view in (before, after):
+        if count:
+            np.testing.assert_allclose(view.rows(np.arange(count)), ROWS[:count], atol=ROUNDED)
+    vectors.add(ROWS[:10])
+    assert len(vectors.view()) == count + 10
