@@ -13,7 +13,10 @@ import orjson
 from proxy.cli.output import FAILED, NOT_ALLOWED, NOT_FOUND, fail
 
 EVERYWHERE = "wait=applied&timeout_s=30"  # commands answer when all workers and replicas enforce what they changed
-_CURE_OF_KEY = "set LETHE_ADMIN_KEY to the key that was printed when the server first started, or that you chose for it"
+_CURE_OF_KEY = (
+    "set LETHE_ADMIN_KEY to the key that was printed when the server first started, or that you chose for it; if it is "
+    "lost, start the server with LETHE_ADMIN_KEY set to a new one"
+)
 
 
 class AdminError(Exception):

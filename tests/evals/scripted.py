@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.loopback import served
+
 MODEL = "fiction-1"
 KEY = "key-of-the-scripted-server"
 
@@ -45,14 +47,8 @@ class ScriptedLethe:
         app.router.add_patch("/admin/v1/sets/{set}", made._patch)
         app.router.add_get("/admin/v1/sets/{set}/entries", made._entries)
         app.router.add_post("/admin/v1/score", made._score)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.url = "http://{}:{}".format(*runner.addresses[0][:2])
-        try:
+        async with served(app) as made.url:
             yield made
-        finally:
-            await runner.cleanup()
 
     async def _models(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {KEY}":

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakes.composite import Composite
+from tests.fakes.loopback import served
 from tests.fakes.vllm_shapes import (
     MAX_MODEL_LEN,
     MODEL,
@@ -110,15 +111,8 @@ class FakeVllm:
         app.router.add_post("/v1/embeddings", fake._embed)
         app.router.add_post("/detokenize", fake._detokenize)
         app.router.add_route("*", "/{elsewhere:.*}", _not_found)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        fake.url = "http://{}:{}".format(*runner.addresses[0][:2])
-        try:
+        async with served(app) as fake.url:
             yield fake
-        finally:
-            await runner.cleanup()
 
     # -- routes
 
