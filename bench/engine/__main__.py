@@ -1,4 +1,4 @@
-"""What the offsets cost inside vLLM: `python -m bench.engine [--quick] [--json FILE]` (`-` is standard output).
+"""What offsets cost inside vLLM: `python -m bench.engine [--quick] [--kind NAME] [--json FILE]` (`-`: standard output).
 
 Plain vLLM is started first and stays; a composite for each kind of auxiliary comes after it, one at a time, and the two
 are timed in turn, round by round: a ratio is the median over rounds of times taken next to each other, so that what
@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ KINDS = (
 )
 
 
-def bench(model: Path, batches: list[int], rounds: int) -> dict[str, Any]:
+def bench(model: Path, batches: list[int], rounds: int, chosen: Sequence[Kind] = KINDS) -> dict[str, Any]:
     from transformers import AutoConfig  # noqa: PLC0415 - slow to import, and --help should not wait
 
     from bench.engine import reference  # noqa: PLC0415 - as above
@@ -65,7 +66,7 @@ def bench(model: Path, batches: list[int], rounds: int) -> dict[str, Any]:
     kinds: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder, running(setting, {}, "plain vLLM") as plain:
         adapter = reference.write_adapter(model, LAYERS, RANK, Path(folder))
-        for kind in KINDS:
+        for kind in chosen:
             with running(setting, kind.options("v1"), kind.name) as engine:
                 exact = check(engine, kind, model, adapter, vocab)
                 parts = [Part(shape, LAYERS, kind.rank) for _ in kind.auxiliaries]
@@ -101,6 +102,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.engine", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="batch 4 only, three rounds; under five minutes")
     parser.add_argument("--json", metavar="FILE", default="-", help="where the figures go; - is standard output")
+    names = [kind.name for kind in KINDS]
+    parser.add_argument("--kind", action="append", choices=names, help="only this one; may be repeated")
     cache = Path(os.environ.get("LETHE_CACHE", "~/.cache/lethe")).expanduser()
     parser.add_argument("--model", type=Path, default=cache / "models" / "smollm2-135m-instruct")
     options = parser.parse_args()
@@ -111,7 +114,8 @@ def main() -> None:
         os.execv(there, [str(there), "-m", "bench.engine", *sys.argv[1:]])  # noqa: S606 - ourselves, elsewhere
     if not options.model.is_dir():
         parser.error(f"no checkpoint at {options.model}: run `python -m guards.engine.prepare`")
-    found = bench(options.model, [SHOWN] if options.quick else [1, SHOWN, 16], rounds=3 if options.quick else 5)
+    chosen = [kind for kind in KINDS if kind.name in (options.kind or names)]
+    found = bench(options.model, [SHOWN] if options.quick else [1, SHOWN, 16], 3 if options.quick else 5, chosen)
     text = json.dumps(found, indent=1)
     if options.json == "-":
         sys.stdout.write(text + "\n")
