@@ -5,7 +5,7 @@ policy says otherwise; any other fault is a finding.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -35,10 +35,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The guards of one generation of sets, in order."""
+    """The guards of one generation of sets, in order. `default` is the policy of requests that no set claims."""
 
     links: tuple[Link, ...]
-    scan_output: ScanOutput
     default: Policy
 
     @classmethod
@@ -50,15 +49,22 @@ class Chain:
             Link(Gate(set_id, policy), policy.on_fault, enforce=policy.on_match != (Rung.OBSERVE,))
             for set_id, policy in policies
         )
-        every = [default, *(policy for _, policy in policies)]
-        always = any(policy.scan_output is ScanOutput.ALWAYS for policy in every)
-        return cls(links, ScanOutput.ALWAYS if always else ScanOutput.ARMED, default)
+        return cls(links, _with_scans(default, [policy for _, policy in policies]))
 
     def decide(self, signals: Signals) -> Plan:
         """Folds the verdicts of all guards into a plan. Raises GuardFault when a guard fails closed."""
         findings = tuple(finding for link in self.links if (finding := _run(link, signals)) is not None)
         enforced = [finding.verdict for finding in findings if finding.enforced]
-        return plan_of(enforced, findings, self.scan_output, self.default)
+        return plan_of(enforced, findings, self.default)
+
+
+def _with_scans(default: Policy, policies: Iterable[Policy]) -> Policy:
+    """The default policy, with the checks of every answer that any set asks for."""
+    always = [policy for policy in (default, *policies) if policy.scan_output is ScanOutput.ALWAYS]
+    if not always:
+        return default
+    meaning = any(policy.scan_meaning for policy in always)
+    return replace(default, scan_output=ScanOutput.ALWAYS, scan_meaning=meaning)
 
 
 def _run(link: Link, signals: Signals) -> Finding | None:

@@ -149,18 +149,17 @@ def strictest(verdicts: Sequence[Verdict]) -> Verdict:
     return max(verdicts, key=_weight, default=Allow())
 
 
-def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], scan: ScanOutput, default: Policy) -> Plan:
+def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], default: Policy) -> Plan:
     """The plan that carries the strictest verdict out; `default` is the policy of requests that no set claims.
 
     An offset that one set wants stays beside the stricter rung of another.
     """
-    always = scan is ScanOutput.ALWAYS
     offsets = [verdict.offset for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset]
     one = len({offset.assistant for offset in offsets}) == 1  # more than one a request cannot carry
     offset = max(offsets, key=lambda found: found.strength) if one else None
     match strictest(verdicts):
         case Allow():
-            return Plan(policy=default, scan_output=always, findings=findings)
+            return Plan(policy=default, scan_output=default.scan_output is ScanOutput.ALWAYS, findings=findings)
         case Arm(policy, rest):
             return Plan((Rung.OFFSET, *rest), policy, scan_output=True, findings=findings, offset=offset)
         case Amend(policy, rest):

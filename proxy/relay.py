@@ -243,7 +243,8 @@ class Relay:
         before, x.generation = x.plan, self._decider.current
         plan = await self._decider.decide(x.subject, x.generation, x.arm)
         if before.covers(plan):
-            x.plan = replace(before, scan_output=before.scan_output or plan.scan_output)
+            kept = before if before.armed else plan
+            x.plan = replace(kept, scan_output=before.scan_output or plan.scan_output)
             return False
         x.plan = plan
         if not shown:

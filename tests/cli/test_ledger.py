@@ -96,7 +96,9 @@ def test_postgres_is_migrated_by_command(tmp_path: Path, url: str) -> None:
     PostgresLedger(url).close()
     with psycopg.connect(url) as db:  # as version 1 left it
         db.execute("UPDATE lethe.schema SET version = 1")
-        db.execute("DROP TABLE lethe.marks")
+        for table in ("marks", "tallies", "units", "documents"):
+            db.execute(f"DROP TABLE lethe.{table}".encode())
+        db.execute("ALTER TABLE lethe.members DROP COLUMN holds")
         db.execute("DROP INDEX lethe.entries_by_digest")
         for column in ("storage", "sealed", "digest", "raised"):
             db.execute(f"ALTER TABLE lethe.entries DROP COLUMN {column}".encode())

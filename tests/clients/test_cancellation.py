@@ -13,6 +13,7 @@ from tests.clients.system import Forgetting, System
 
 pytestmark = pytest.mark.engine
 
+TALE = "Tell me a very long fairy tale in many chapters."
 ENDLESS = 1500  # tokens: minutes, if nobody stopped it
 STOPPED_WITHIN_S = 20  # 1 s alone on two cores
 # vLLM reads at most 2,048 tokens in one step, and its metrics tell of a request after the first one. This is read in
@@ -77,11 +78,11 @@ def test_a_client_that_leaves_while_it_waits_for_a_whole_answer(system: System, 
 def test_a_client_that_leaves_a_guarded_stream(
     system: System, metrics: EngineMetrics, quiet: Counts, forget: Forgetting
 ):
-    """The same while the note is in front of the prompt and the filters hold the stream."""
+    """The same while the note is in front of the prompt and the filters hold the stream, here by the sentence."""
     forget.policy(on_match=["instruct"])
-    forget.add(CAPITAL, "an answer that no model gives")
-    with LiveStream(system.base_url, endless(system, CAPITAL), system.keys["client"]) as stream:
-        stream.read_until_shown(3)
+    forget.add(TALE, "an answer that no model gives")
+    with LiveStream(system.base_url, endless(system, TALE), system.keys["client"]) as stream:
+        stream.read_until_shown(1)
     assert_stopped(metrics, quiet, at_most=200)
 
 

@@ -86,13 +86,13 @@ def test_the_raw_arm_runs_on(system: System, forget: Forgetting):
 def test_a_phrase_that_is_added_never_leaves_a_stream_that_is_scanned(
     system: System, forget: Forgetting, raw: openai.OpenAI
 ):
-    """The question is near nothing. What the model is about to say is added while it speaks."""
+    """The question is near nothing. What the model is about to say is added while it speaks, word by word."""
     whole = ask(raw, STORY, f"{system.model}:raw", max_tokens=LONG, extra_body={"ignore_eos": True})
     words = whole.split()
     phrase = " ".join(words[-6:-3])
     before = whole[: whole.rindex(phrase)]
     assert phrase not in before
-    forget.policy(scan_output="always")
+    forget.policy(scan_output="always", scan_meaning=False)
     with live(system, story(system)) as stream:
         stream.read_until_shown(3)
         forget.add(ELSEWHERE, phrase)

@@ -61,7 +61,7 @@ def test_a_refusal_and_a_cut_are_read_by_the_client(client: openai.OpenAI, syste
     assert client.responses.create(**asked(system, CAPITAL)).output_text == refused.output_text
 
     said = client.responses.create(**asked(system, WEEK)).output_text
-    forget.policy(on_match=["instruct"], scan_output="always")
+    forget.policy(on_match=["instruct"], scan_output="always", scan_meaning=False)  # word by word
     last = " ".join(said.split()[-2:]).rstrip(".")
     forget.add("Who hid the lamp?", last)
     text, final = streamed(client, asked(system, WEEK))

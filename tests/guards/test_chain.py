@@ -8,10 +8,9 @@ from guards.chain import Chain, GuardFault, Link
 from guards.gate import Gate
 from guards.model import Allow, Amend, Arm, Assistant, Offset, Refuse, Signals
 from guards.policy import DEFAULT_POLICY, OnFault, Policy, PolicyError, Rung, ScanOutput, Style
+from guards.stream.meaning import watched
 from indexes.entries import ForgetSet, Kind, State
 from indexes.matches import Match, Via
-
-ARMED = ScanOutput.ARMED
 
 
 def match_in(set_id: str, score: float = 0.9, state: State = State.ACTIVE) -> Match:
@@ -77,7 +76,7 @@ def test_an_entry_in_observe_is_found_and_leads_to_nothing() -> None:
 
 def test_a_guard_that_is_linked_to_look_on_is_not_enforced() -> None:
     refuse = Policy(on_match=(Rung.REFUSE,))
-    plan = Chain((Link(Gate("s1", refuse), enforce=False),), ARMED, DEFAULT_POLICY).decide(BOTH)
+    plan = Chain((Link(Gate("s1", refuse), enforce=False),), DEFAULT_POLICY).decide(BOTH)
     assert not plan.armed
     assert [(type(f.verdict), f.enforced) for f in plan.findings] == [(Refuse, False)]
 
@@ -87,7 +86,7 @@ def test_a_guard_that_is_linked_to_look_on_is_not_enforced() -> None:
 
 @pytest.mark.parametrize(("broken", "fault"), [(BrokenGate, "KeyError"), (BlindGate, "ZeroDivisionError")])
 def test_a_guard_that_fails_closes_the_request(broken: type[Gate], fault: str) -> None:
-    chain = Chain((Link(Gate("s2", DEFAULT_POLICY)), Link(broken("s1", DEFAULT_POLICY))), ARMED, DEFAULT_POLICY)
+    chain = Chain((Link(Gate("s2", DEFAULT_POLICY)), Link(broken("s1", DEFAULT_POLICY))), DEFAULT_POLICY)
     with pytest.raises(GuardFault) as closed:
         chain.decide(BOTH)
     assert (closed.value.guard, closed.value.fault) == ("gate:s1", fault)
@@ -104,13 +103,13 @@ def test_a_guard_that_fails_closes_the_request(broken: type[Gate], fault: str) -
 )
 def test_a_fault_that_does_not_close_is_a_finding_and_the_others_still_decide(link: Callable[[Gate], Link]) -> None:
     broken = link(BrokenGate("s1", DEFAULT_POLICY))
-    plan = Chain((broken, Link(Gate("s2", DEFAULT_POLICY))), ARMED, DEFAULT_POLICY).decide(BOTH)
+    plan = Chain((broken, Link(Gate("s2", DEFAULT_POLICY))), DEFAULT_POLICY).decide(BOTH)
     assert [(f.guard, f.fault, f.enforced) for f in plan.findings] == [
         ("gate:s1", "KeyError", broken.enforce),
         ("gate:s2", None, True),
     ]
     assert plan.armed
-    alone = Chain((broken,), ARMED, DEFAULT_POLICY).decide(BOTH)
+    alone = Chain((broken,), DEFAULT_POLICY).decide(BOTH)
     assert not alone.armed
 
 
@@ -120,7 +119,7 @@ def test_only_failures_are_faults() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Chain((Link(Interrupted("s1", DEFAULT_POLICY), OnFault.ALLOW),), ARMED, DEFAULT_POLICY).decide(BOTH)
+        Chain((Link(Interrupted("s1", DEFAULT_POLICY), OnFault.ALLOW),), DEFAULT_POLICY).decide(BOTH)
 
 
 # -- how sets and the global policy make a chain
@@ -144,6 +143,23 @@ def test_one_set_that_scans_always_scans_every_answer(
     sets = [] if policy is None else [ForgetSet("s1", policy=policy)]
     chain = Chain.of(sets, DEFAULT_POLICY.with_changes({"scan_output": default}))
     assert chain.decide(Signals()).scan_output is expected
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ({"a": {"scan_output": "always"}}, True),
+        ({"a": {"scan_output": "always", "scan_meaning": False}}, False),
+        ({"a": {"scan_output": "always", "scan_meaning": False}, "b": {}}, False),  # of armed requests only
+        ({"a": {"scan_output": "always", "scan_meaning": False}, "b": {"scan_output": "always"}}, True),
+    ],
+)
+def test_answers_to_all_are_judged_by_meaning_where_a_set_that_scans_them_says_so(
+    policies: dict[str, dict[str, object]], *, expected: bool
+) -> None:
+    plan = chain_of(**policies).decide(Signals())
+    assert plan.scan_output
+    assert (watched(plan) is not None) is expected
 
 
 def test_a_request_that_no_set_claims_is_answered_by_the_global_policy() -> None:

@@ -1,5 +1,7 @@
 """Plans: what a verdict becomes, and how a plan climbs its ladder."""
 
+from dataclasses import replace
+
 import pytest
 
 from guards.model import Allow, Amend, Arm, Offset, Plan, Refuse, Verdict, plan_of, strictest, verdict_of
@@ -33,15 +35,16 @@ def test_the_strictest_verdict_holds(verdicts: list[Verdict], expected: Verdict)
 
 @pytest.mark.parametrize("scan", list(ScanOutput))
 def test_verdicts_become_plans(scan: ScanOutput) -> None:
-    allowed = plan_of([Allow()], (), scan, STERN)
-    assert (allowed.rung, allowed.armed, allowed.policy) == (None, False, STERN)
+    default = replace(STERN, scan_output=scan)
+    allowed = plan_of([Allow()], (), default)
+    assert (allowed.rung, allowed.armed, allowed.policy) == (None, False, default)
     assert allowed.scan_output is (scan is ScanOutput.ALWAYS)
 
-    amended = plan_of([Amend(MILD, (Rung.REFUSE,))], (), scan, STERN)
+    amended = plan_of([Amend(MILD, (Rung.REFUSE,))], (), default)
     assert (amended.rungs, amended.armed, amended.policy) == ((Rung.INSTRUCT, Rung.REFUSE), True, MILD)
     assert amended.scan_output
 
-    refused = plan_of([Refuse(MILD)], (), scan, STERN)
+    refused = plan_of([Refuse(MILD)], (), default)
     assert (refused.rungs, refused.armed, refused.policy) == ((Rung.REFUSE,), True, MILD)
 
 
@@ -54,14 +57,14 @@ def test_a_ladder_ends_in_refusing_and_stays_there() -> None:
 
 def test_a_plan_answers_in_the_style_of_its_policy() -> None:
     assert Plan().style is DEFAULT_POLICY.style
-    assert plan_of([Refuse(STERN)], (), ScanOutput.ARMED, MILD).escalate().style is Style.REFUSAL
+    assert plan_of([Refuse(STERN)], (), MILD).escalate().style is Style.REFUSAL
 
 
 # -- offsets
 
 
 def planned(*verdicts: Verdict) -> Plan:
-    return plan_of(verdicts, (), ScanOutput.ARMED, STERN)
+    return plan_of(verdicts, (), STERN)
 
 
 def test_an_offset_is_carried_up_the_ladder() -> None:

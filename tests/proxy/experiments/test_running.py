@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from indexes.embedder import Embedder
 from indexes.ledger.records import Ledger, LedgerError, Observation, Per, Tally
 from indexes.ledger.sqlite import SqliteLedger
 from proxy.catalogue.enforcing import Enforcing
@@ -21,6 +20,7 @@ from proxy.experiments.running import Experiments
 from proxy.experiments.stored import Stored, read
 from proxy.keys import ANONYMOUS
 from proxy.metrics import Metrics
+from proxy.reading import Reading
 from tests.fakes.embedder import BagEmbedder
 
 AT = "2026-01-01T00:00:00+00:00"
@@ -34,8 +34,7 @@ class Process:
     """What a worker has of a ledger that it shares."""
 
     def __init__(self, ledger: Ledger) -> None:
-        embedder: Embedder = BagEmbedder(dimensions=8)
-        self.enforcing = Enforcing(ledger, embedder, Metrics(), anonymous=True, sealing=None)
+        self.enforcing = Enforcing(ledger, Reading(BagEmbedder(dimensions=8)), Metrics(), anonymous=True, sealing=None)
         self.experiments = Experiments(Shared(self.enforcing), KEY)
 
     def sees(self, session: str, arm: str, outcome: str = "answered") -> None:
