@@ -52,7 +52,7 @@ class SqliteLedger(SqlLedger):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not locked:
                     self._lock = undo.enter_context(lock(path))
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite would create it for all to read
+                _create(path)
                 path.chmod(0o600)
                 self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
                 undo.callback(self._db.close)
@@ -197,7 +197,7 @@ class _Members:
     """Who shares the ledger, in a file of its own: heartbeats are worth no sync, and must not wait for a writer."""
 
     def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _create(path)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=OFF")
@@ -223,6 +223,17 @@ class _Members:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _create(path: Path) -> None:
+    """Creates a file that is the owner's alone; SQLite would create it for all to read.
+
+    One that is there is left closed: a connection of this process may have it open, and to close any other descriptor
+    of a file drops the process's POSIX locks on it. Another process would then take itself for the last one that uses
+    the ledger, and remove the log that this one goes on to write to.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def lock(path: Path) -> IO[str]:

@@ -2,6 +2,8 @@
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, NewEntry
+from indexes.ledger.records import LedgerBusy, LedgerCorrupt, LedgerError, Member, NewEntry
 from indexes.ledger.schema import VERSION
 from indexes.ledger.sqlite import SqliteLedger
 
@@ -55,6 +57,24 @@ def test_a_failed_opening_keeps_nothing_open(path: Path) -> None:
     assert not [file for file in opened if file.is_relative_to(path.parent)]
     path.unlink()
     SqliteLedger(path).close()
+
+
+def test_what_is_written_stays_after_one_beside_it_was_opened_and_another_process_looked(
+    ledger: SqliteLedger, path: Path
+) -> None:
+    """POSIX locks are a process's: to close any descriptor of the file drops all that it has of it.
+
+    Another process then takes itself for the last one, and removes the log that this one goes on to write to.
+    """
+    ledger.beside().close()
+    ledger.beat(Member("this", 1))
+    looks = "import sys, sqlite3; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM sqlite_master'); db.close()"
+    for file in (path, f"{path}-members"):
+        subprocess.run([sys.executable, "-c", looks, file], check=True)
+    ledger.add_entries([NewEntry(ENTRY, ROWS)], "m", actor="a")
+    count = "import sys, sqlite3; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM entries').fetchone()[0])"
+    found = subprocess.run([sys.executable, "-c", count, path], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "1"
 
 
 def test_only_the_owner_may_read_it(ledger: SqliteLedger, path: Path) -> None:
