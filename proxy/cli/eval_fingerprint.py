@@ -28,8 +28,10 @@ from proxy.cli.output import NOT_FOUND, USAGE, fail, say
 @click.option("--json", "target", metavar="FILE", help="Write JSON to FILE, or '-' for standard output.")
 @server_options
 def fingerprint(set_id: str, unknown: str | None, target: str | None, **given: Any) -> None:
-    """Ask for what must be forgotten, and the model itself for what nobody knows; say how well a classifier tells the
-    refusals from the model's own "I don't know" (area under the curve: .5 not at all, 1 always).
+    """Say whether refusals can be told from ignorance.
+
+    Asks for what must be forgotten, and the model itself for what nobody knows: how well does a classifier tell the
+    refusals from the model's own "I don't know" (area under the curve: .5 not at all, 1 always)?
 
     \b
     lethe eval fingerprint --set default --json -

@@ -50,7 +50,9 @@ def gate(
     embedder: Path | None,
     target: str | None,
 ) -> None:
-    """Build an index from rows and say which share of each set the gate flags, with a 95 % interval.
+    """Say which share of sets of texts a gate flags.
+
+    Builds an index from rows; shares come with a 95 % interval.
 
     \b
     lethe eval gate --forget forget01.json --positive para=forget01_perturbed.json#paraphrased_question \\

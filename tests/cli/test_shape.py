@@ -188,11 +188,8 @@ def test_ctrl_c(lone: System):
     pipe = subprocess.PIPE
     command = [LETHE, "forget", "import", "-"]
     with subprocess.Popen(command, env=lone.env, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        waiting = 0
-        while waiting < 3:  # in a row: it has been loaded, and sleeps over its input
-            state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-            waiting = waiting + 1 if state == "S" else 0
-            time.sleep(0.1)
+        while "pipe_read" not in Path(f"/proc/{process.pid}/wchan").read_text():  # loaded, and asleep over its input
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert (process.returncode, said.split()) == (130, [b"interrupted"])

@@ -66,7 +66,7 @@ def test_a_stream(system: System, forget: Forgetting, forgotten: bool):
         ("/v1/chat/completions", "{}", 400, "'model' is missing"),
         ("/v1/chat/completions", "", 400, "not valid JSON"),
         ("/v1/chat/completions", None, 405, "use POST here"),
-        ("/v1/embeddings", "{}", 400, "'input' is a text"),
+        ("/v1/embeddings", "{}", 400, "'model' is missing"),
         ("/v1/audio/speech", "{}", 404, "no such route"),
         ("/tokenize", "{}", 404, "no such route"),
         ("/admin/v1/sets", None, 404, "no such route"),

@@ -1,4 +1,7 @@
-"""A small number of what `python -m tests.fuzz` does; a failing seed is added to the lists."""
+"""A small number of what `python -m tests.fuzz` does.
+
+What that finds gets a test of its own: seeds change with the mutations.
+"""
 
 import random
 from collections import Counter
@@ -6,8 +9,6 @@ from collections import Counter
 from tests.fuzz import requests, streams
 
 FEW = 3000
-FOUND = (9023, 10029)
-"""Seeds of streams that once leaked: texts that came as lists."""
 
 
 def test_mutated_requests_are_read_or_refused_and_nothing_gets_by_unread() -> None:
@@ -18,6 +19,4 @@ def test_mutated_requests_are_read_or_refused_and_nothing_gets_by_unread() -> No
 def test_mutated_streams_leak_nothing_and_fail_as_foreseen() -> None:
     forbidden = streams.generation()
     ended = Counter(streams.one(random.Random(seed), forbidden) for seed in range(FEW))
-    for seed in FOUND:
-        assert streams.one(random.Random(seed), forbidden) == "refused"
     assert all(ended[end] > FEW / 100 for end in ("hit", "cut", "whole", "refused")), ended

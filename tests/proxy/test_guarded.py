@@ -207,6 +207,13 @@ def test_event_that_is_none_of_the_dialect(generation: Generation, payload: byte
         GuardedStream(Chat(), request_for(1), generation).feed(b"data: " + payload)
 
 
+@pytest.mark.parametrize("text", [["Ilse Okonkwo-Brandt"], {"a": "Ilse Okonkwo-Brandt"}, 7])
+def test_completion_whose_text_is_no_text(generation: Generation, text: object) -> None:
+    payload = json.dumps({"choices": [{"index": 0, "text": text}]}).encode()
+    with pytest.raises(BrokenStream):
+        GuardedStream(Completions(), request_for(1), generation).feed(b"data: " + payload)
+
+
 def test_error_of_the_engine(generation: Generation) -> None:
     with pytest.raises(UpstreamFailed, match="reported an error"):
         GuardedStream(Chat(), request_for(1), generation).feed(b'data: {"error":{"message":"Ilse"}}')

@@ -59,6 +59,15 @@ def test_a_failed_opening_keeps_nothing_open(path: Path) -> None:
     SqliteLedger(path).close()
 
 
+COUNTING = "import sys, sqlite3; print(len(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()))"
+
+
+def rows_for_another_process(path: Path, query: str) -> int:
+    """What a process finds that opens the file, and closes it as its last user if it takes itself for that."""
+    command = [sys.executable, "-c", COUNTING, path, query]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def test_what_is_written_stays_after_one_beside_it_was_opened_and_another_process_looked(
     ledger: SqliteLedger, path: Path
 ) -> None:
@@ -68,13 +77,10 @@ def test_what_is_written_stays_after_one_beside_it_was_opened_and_another_proces
     """
     ledger.beside().close()
     ledger.beat(Member("this", 1))
-    looks = "import sys, sqlite3; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM sqlite_master'); db.close()"
-    for file in (path, f"{path}-members"):
-        subprocess.run([sys.executable, "-c", looks, file], check=True)
+    assert rows_for_another_process(path, "SELECT 1 FROM entries") == 0
+    assert rows_for_another_process(Path(f"{path}-members"), "SELECT 1 FROM living") == 1
     ledger.add_entries([NewEntry(ENTRY, ROWS)], "m", actor="a")
-    count = "import sys, sqlite3; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM entries').fetchone()[0])"
-    found = subprocess.run([sys.executable, "-c", count, path], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "1"
+    assert rows_for_another_process(path, "SELECT 1 FROM entries") == 1
 
 
 def test_only_the_owner_may_read_it(ledger: SqliteLedger, path: Path) -> None:
