@@ -5,7 +5,8 @@ LedgerError          the storage refuses: no space, no permission, no connection
 ├── LedgerCorrupt    it is damaged, or is not a ledger of this version
 ├── LedgerOutdated   its schema is older than this version's: it must be migrated
 ├── Missing          no such set, entry or key
-└── Conflict         it is there already, or an idempotency key came back with another request
+├── Conflict         it is there already, or an idempotency key came back with another request
+└── Overtaken        it is not what it was when it was read
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,6 +43,10 @@ class Missing(LedgerError):
 
 class Conflict(LedgerError):
     """The thing exists already, or an idempotency key was used for another request."""
+
+
+class Overtaken(LedgerError):
+    """Somebody else has changed the thing since it was read: read it again."""
 
 
 NOTHING: Mapping[str, Vectors] = MappingProxyType({})
@@ -183,8 +188,12 @@ class Ledger(Protocol):
         actor: str,
         create: bool,
         also: Mapping[str, Vectors] = NOTHING,
+        was: ForgetSet | None = None,
     ) -> int:
-        """Creates or changes a set. `vectors` are those of its retain examples by `model`, `also` by further ones."""
+        """Creates or changes a set. `vectors` are those of its retain examples by `model`, `also` by further ones.
+
+        `was`: what it was made of. Raises Overtaken where the set is not that any more.
+        """
         ...
 
     def drop_set(self, set_id: str, *, actor: str) -> int: ...
@@ -203,8 +212,12 @@ class Ledger(Protocol):
         ...
 
     def replace_entry(self, new: NewEntry, model: str, *, actor: str) -> int: ...
-    def change_entry(self, entry: Entry, *, actor: str) -> int:
-        """Changes everything but what an entry says: its vectors stay."""
+    def change_entry(self, set_id: str, entry_id: str, change: Callable[[Entry], Entry], *, actor: str) -> Entry:
+        """Makes an entry what `change` makes of it, in all but what it says: its vectors stay. Answers with the entry.
+
+        Nobody else changes it meanwhile. What `change` raises is raised, and nothing has changed; what changes nothing
+        makes no generation.
+        """
         ...
 
     def drop_entry(self, set_id: str, entry_id: str, *, actor: str) -> int: ...

@@ -6,7 +6,8 @@ visible: a reader that has seen number 7 never finds a 6 later that it had not s
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from indexes.entries import Entry, ForgetSet
@@ -20,12 +21,17 @@ from indexes.ledger.records import (
     Missing,
     NewEntry,
     Once,
+    Overtaken,
     StoredKey,
     set_owner,
 )
 from indexes.ledger.rows import ENTRY_COLUMNS, entry_of, row_of
 from indexes.ledger.shared import SqlShared
+from indexes.ledger.tables import Values
 from indexes.vectors import Vectors
+
+CHANGED = ("label", "threshold", "state", "reference", "expires_at", "raised")
+"""What can be changed of an entry that is there."""
 
 
 class SqlLedger(SqlShared, SqlVectors, Ledger):
@@ -46,7 +52,10 @@ class SqlLedger(SqlShared, SqlVectors, Ledger):
     # -- sets
 
     def sets(self) -> list[ForgetSet]:
-        rows = self._all("SELECT id, label, policy, retain FROM sets ORDER BY id")
+        return self._sets()
+
+    def _sets(self, where: str = "", values: Values = ()) -> list[ForgetSet]:
+        rows = self._all(f"SELECT id, label, policy, retain FROM sets {where} ORDER BY id", values)  # noqa: S608
         return [ForgetSet(i, label, json.loads(policy), tuple(json.loads(retain))) for i, label, policy, retain in rows]
 
     def put_set(
@@ -58,13 +67,16 @@ class SqlLedger(SqlShared, SqlVectors, Ledger):
         actor: str,
         create: bool,
         also: Mapping[str, Vectors] = NOTHING,
+        was: ForgetSet | None = None,
     ) -> int:
         with self._removal():
-            there = self._all("SELECT 1 FROM sets WHERE id = ?", (forget_set.id,))
+            there = self._sets("WHERE id = ?", (forget_set.id,))
             if create and there:
                 raise Conflict(f"the set '{forget_set.id}' exists already")
             if not create and not there:
                 raise Missing(f"there is no set '{forget_set.id}'")
+            if was is not None and there != [was]:
+                raise Overtaken(f"the set '{forget_set.id}' was changed meanwhile")
             self._run(
                 "INSERT INTO sets (id, label, policy, retain) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
                 "label = excluded.label, policy = excluded.policy, retain = excluded.retain",
@@ -125,27 +137,31 @@ class SqlLedger(SqlShared, SqlVectors, Ledger):
             self._insert([new], model, generation)
             return generation
 
-    def change_entry(self, entry: Entry, *, actor: str) -> int:
+    def change_entry(self, set_id: str, entry_id: str, change: Callable[[Entry], Entry], *, actor: str) -> Entry:
         with self._transaction():
-            generation = self._log(actor, [("entry.update", entry.set_id, entry.id)])
-            if not self._run(
+            before = self.entry(set_id, entry_id)
+            wanted = change(before)
+            changed = replace(before, **{name: getattr(wanted, name) for name in CHANGED})
+            if changed == before:
+                return before
+            generation = self._log(actor, [("entry.update", set_id, entry_id)])
+            self._run(
                 "UPDATE entries SET label = ?, threshold = ?, state = ?, reference = ?, expires_at = ?, raised = ?, "
                 "generation = ? "
                 "WHERE set_id = ? AND id = ?",
                 (
-                    entry.label,
-                    entry.threshold,
-                    entry.state.value,
-                    entry.reference,
-                    entry.expires_at.astimezone(UTC).isoformat() if entry.expires_at else None,
-                    entry.raised,
+                    changed.label,
+                    changed.threshold,
+                    changed.state.value,
+                    changed.reference,
+                    changed.expires_at.astimezone(UTC).isoformat() if changed.expires_at else None,
+                    changed.raised,
                     generation,
-                    entry.set_id,
-                    entry.id,
+                    set_id,
+                    entry_id,
                 ),
-            ):
-                raise Missing(f"there is no entry '{entry.id}' in set '{entry.set_id}'")
-            return generation
+            )
+            return replace(changed, generation=generation)
 
     def drop_entry(self, set_id: str, entry_id: str, *, actor: str) -> int:
         with self._removal():

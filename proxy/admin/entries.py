@@ -137,8 +137,10 @@ async def change_entry(request: web.Request) -> web.Response:
     """Changes state, threshold, label, reference or expiry of an entry."""
     server, caller = admin_of(request)
     body, wait = await body_of(request, EntryChange), Wait.of(request)
-    entry = await entry_of(server, request)
-    changed = await server.catalogue.changes.change(replace(entry, **body.changes()), actor=caller.key_id)
+    info = request.match_info
+    changed = await server.catalogue.changes.change(
+        info["set"], info["entry"], lambda entry: replace(entry, **body.changes()), actor=caller.key_id
+    )
     return await wait.reply(server, changed.generation, entry_json(changed))
 
 

@@ -28,7 +28,7 @@ async def add_set(request: web.Request) -> web.Response:
     """Creates a forget set."""
     server, caller = admin_of(request)
     body, wait = await body_of(request, SetBody), Wait.of(request)
-    generation = await server.catalogue.changes.put_set(body.record(), actor=caller.key_id, create=True)
+    generation = await server.catalogue.changes.add_set(body.record(), actor=caller.key_id)
     return await wait.reply(server, generation, set_json(body.record()) | {"generation": generation}, status=201)
 
 
@@ -48,8 +48,11 @@ async def change_set(request: web.Request) -> web.Response:
     """Changes label, policy or retain examples of a set."""
     server, caller = admin_of(request)
     body, wait = await body_of(request, SetChange), Wait.of(request)
-    changed = replace(set_of(server, request), **body.model_dump(exclude_none=True))
-    generation = await server.catalogue.changes.put_set(changed, actor=caller.key_id, create=False)
+    changed, generation = await server.catalogue.changes.change_set(
+        request.match_info["set"],
+        lambda forget_set: replace(forget_set, **body.model_dump(exclude_none=True)),
+        actor=caller.key_id,
+    )
     return await wait.reply(server, generation, set_json(changed) | {"generation": generation})
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from guards.policy import Rung
-from indexes.entries import MAX_RAISED
+from indexes.entries import MAX_RAISED, Entry
 from indexes.ledger.records import Missing
 from proxy.admin.calls import admin_of, body_of, json_reply
 from proxy.admin.models import MAX_BATCH, Name
@@ -54,22 +54,25 @@ async def report_watch(request: web.Request) -> web.Response:
     body = await body_of(request, WatchBody)
     set_id, metrics, catalogue = request.match_info["set"], server.metrics, server.catalogue
     ladder = _ladder(catalogue.policies.of(set_id, catalogue.current).on_match)
+    highest = min(len(ladder) - 1, MAX_RAISED)
+
+    def higher(entry: Entry) -> Entry:
+        return replace(entry, raised=max(entry.raised, min(entry.raised + 1, highest)))
+
     raised = []
     leaking = [one for one in body.probed if one.leaks]
     for one in leaking:
         try:
             entry = await catalogue.entry(set_id, one.entry)
+            changed = await catalogue.changes.change(set_id, one.entry, higher, actor=caller.key_id)
         except Missing:
             continue  # removed since it was probed
-        highest = min(len(ladder) - 1, MAX_RAISED)
-        to = min(entry.raised + 1, highest)
-        if to > entry.raised:
-            await catalogue.changes.change(replace(entry, raised=to), actor=caller.key_id)
+        if changed.raised > entry.raised:
             metrics.watch_raised.inc()
         # The alert. An entry that leaks on the last rung needs a person: its texts or its threshold are at fault.
-        rung = ladder[max(to, entry.raised)]
+        rung = ladder[min(changed.raised, highest)]
         _log.warning("entry_leaked", set=set_id, entry=entry.id, probes=one.probes, leaks=one.leaks, rung=rung)
-        raised.append({"entry": entry.id, "leaks": one.leaks, "raised": to > entry.raised, "rung": rung})
+        raised.append({"entry": entry.id, "leaks": one.leaks, "raised": changed.raised > entry.raised, "rung": rung})
     metrics.watch_probes.inc(sum(one.probes for one in body.probed))
     metrics.watch_leaks.inc(sum(one.leaks for one in leaking))
     told = json.dumps({"at": time.time(), "leaking": len(leaking)})

@@ -7,11 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import numpy as np
-
 from indexes.entries import Entry, ForgetSet, State, check
 from indexes.generation import ForgetIndex
-from indexes.ledger.records import Ledger, Missing, NewEntry, Once
+from indexes.ledger.records import Ledger, Missing, NewEntry, Once, Overtaken
 from indexes.sealed import SealingKeys
 from proxy.catalogue.embedding import Embedding
 from proxy.catalogue.enforcing import Enforcing
@@ -67,20 +65,21 @@ class Changes:
         there |= {one.told: stored for one, stored in zip(fresh.values(), added.ids, strict=True)}
         return replace(added, ids=[there[one.told] for one in prepared])
 
-    async def change(self, entry: Entry, *, actor: str) -> Entry:
-        """Changes everything but what an entry says. Raises EntryError or Missing."""
-        check(entry)
+    async def change(self, set_id: str, entry_id: str, change: Callable[[Entry], Entry], *, actor: str) -> Entry:
+        """Makes an entry what `change` makes of it, in everything but what it says. Nobody else changes it meanwhile.
+
+        Raises EntryError or Missing.
+        """
+
+        def checked(entry: Entry) -> Entry:
+            changed = change(entry)
+            check(changed)
+            return changed
 
         def commit(ledger: Ledger) -> Entry:
-            generation = ledger.change_entry(entry, actor=actor)
-            embedder = self._enforcing.reading.embedder
-            rows = ledger.vectors(entry.id, embedder.name)
-            if rows is None:
-                self._enforcing.enforce(generation, None)
-            else:
-                vectors = rows if len(rows) else np.empty((0, embedder.dimensions), np.float32)
-                self._enforcing.enforce(generation, lambda index: index.put_entry(entry, vectors, generation))
-            return replace(entry, generation=generation)
+            changed = ledger.change_entry(set_id, entry_id, checked, actor=actor)
+            self._enforcing.enforce(changed.generation, None)
+            return changed
 
         return await self._enforcing.change(commit)
 
@@ -94,8 +93,21 @@ class Changes:
 
         return await self._enforcing.change(commit)
 
-    async def put_set(self, forget_set: ForgetSet, *, actor: str, create: bool) -> int:
-        """Creates or changes a set. Raises PolicyError, Conflict, Missing."""
+    async def add_set(self, forget_set: ForgetSet, *, actor: str) -> int:
+        """Creates a set. Raises PolicyError or Conflict."""
+        return await self._put_set(forget_set, None, actor=actor)
+
+    async def change_set(
+        self, set_id: str, change: Callable[[ForgetSet], ForgetSet], *, actor: str
+    ) -> tuple[ForgetSet, int]:
+        """Makes a set what `change` makes of it, and says in which generation. Raises PolicyError or Missing."""
+        while True:  # whoever is overtaken has let another change through
+            was = await self._enforcing.ask(lambda ledger: _set_of(ledger, set_id))
+            changed = change(was)
+            with suppress(Overtaken):
+                return changed, await self._put_set(changed, was, actor=actor)
+
+    async def _put_set(self, forget_set: ForgetSet, was: ForgetSet | None, *, actor: str) -> int:
         self._policies.default.with_changes(forget_set.policy)
         made = await self._embedding.of([forget_set.retain])
 
@@ -103,7 +115,7 @@ class Changes:
             model = made.model(self._enforcing.reading.embedder.name)
             retain = made.of(0, model)
             also = made.beside(0, model)
-            generation = ledger.put_set(forget_set, retain, model, actor=actor, create=create, also=also)
+            generation = ledger.put_set(forget_set, retain, model, actor=actor, create=was is None, also=also, was=was)
             self._enforce(generation, model, lambda index: index.put_set(forget_set, retain, generation))
             return generation
 
@@ -122,11 +134,18 @@ class Changes:
     async def expire(self, now: datetime | None = None) -> int:
         """Disables the entries whose time has passed; returns how many."""
         moment = now or datetime.now(UTC)
+
+        def disabled(entry: Entry) -> Entry:
+            due = entry.expires_at is not None and entry.expires_at <= moment  # it may live longer by now
+            return replace(entry, state=State.DISABLED) if due else entry
+
         due = await self._enforcing.ask(lambda ledger: ledger.due(moment))
+        count = 0
         for entry in due:
             with suppress(Missing):  # it was removed meanwhile
-                await self.change(replace(entry, state=State.DISABLED), actor="expiry")
-        return len(due)
+                changed = await self.change(entry.set_id, entry.id, disabled, actor="expiry")
+                count += changed.state is State.DISABLED
+        return count
 
     async def _add(
         self,
@@ -166,6 +185,13 @@ class Changes:
         """Applies what was embedded by `model`, which another embedder may have replaced since."""
         fits = model == self._enforcing.reading.embedder.name
         self._enforcing.enforce(generation, apply if fits else None)
+
+
+def _set_of(ledger: Ledger, set_id: str) -> ForgetSet:
+    found = next((one for one in ledger.sets() if one.id == set_id), None)
+    if found is None:
+        raise Missing(f"there is no set '{set_id}'")
+    return found
 
 
 def _alike(ledger: Ledger, prepared: Sequence[Prepared]) -> dict[tuple[str, str], str]:

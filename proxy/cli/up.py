@@ -13,16 +13,17 @@ from indexes.entries import ForgetSet
 from proxy.admin.models import EntryBody
 from proxy.cli.import_lines import BadLines, read_lines
 from proxy.cli.output import count, say
+from proxy.cli.state import keep_key
 from proxy.config import Config, ConfigError
 from proxy.engine.command import EngineOptions
 from proxy.engine.discovery import detect_device, find_engine_python, usable_cpus
+from proxy.engine.restarts import RestartPolicy
 from proxy.engine.status import EngineState, EngineStatus
 from proxy.engine.supervisor import EngineSupervisor
 from proxy.server import Server
 from proxy.validation import parsed
 
 SAMPLE_SET = "sample"
-ENGINE_KEY_FILE = "engine.key"
 COST_LINE = "Lethe composite: "  # what the auxiliaries cost in memory, as the engine measured it
 LOG_LINES = 400  # of its output since it was started
 WAITED_ROUNDS = 100  # about ten seconds: then it is told what is waited for
@@ -53,7 +54,7 @@ def engine_options(config: Config) -> EngineOptions:
 
 
 @asynccontextmanager
-async def embedded_engine(options: EngineOptions, state: Path) -> AsyncIterator[EngineSupervisor]:
+async def embedded_engine(options: EngineOptions, config: Config) -> AsyncIterator[EngineSupervisor]:
     """An engine that runs as long as the block does; tells its progress."""
     shown: list[str] = []
 
@@ -66,30 +67,27 @@ async def embedded_engine(options: EngineOptions, state: Path) -> AsyncIterator[
             shown.append(line)
             say(("engine: ", "dim"), line)
 
-    keep_key(state, options.api_key or "")
-    async with EngineSupervisor(options, state=state, on_change=tell) as supervisor:
+    restarts = RestartPolicy(max_restarts=config.engine.max_restarts)
+    async with EngineSupervisor(options, state=config.state, on_change=tell, restarts=restarts) as supervisor:
         yield supervisor
 
 
-def keep_key(state: Path, key: str) -> Path:
-    """Leaves the engine's key to the user who runs it, for evaluations that must see the engine itself."""
-    state.mkdir(parents=True, exist_ok=True)
-    path = state / ENGINE_KEY_FILE
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(key, "ascii")
-    return path
-
-
 async def ready(engine: EngineSupervisor, server: Server) -> None:
-    """Waits until the engine answers and the proxy has seen it; notes how long it took. Raises EngineUnavailable."""
+    """Waits until the engine answers and the proxy has seen it; notes how long it took. Raises EngineUnavailable.
+
+    Its key is left in the state folder only now: a second start in the same folder, which ends before it gets here, must
+    not take away the key of the engine that runs.
+    """
     await engine.ready()
+    await asyncio.to_thread(keep_key, server.config.state, engine.options.api_key or "")
     for line in engine.log_tail(LOG_LINES):
         if COST_LINE in line:
             say(("engine: ", "dim"), line[line.index(COST_LINE) :])
     rounds = 0
     await server.upstream.look()
     while (problem := server.problem()) is not None:
+        if engine.status.state is EngineState.FAILED:
+            await engine.ready()  # raises what went wrong
         rounds += 1
         if rounds % WAITED_ROUNDS == 0:
             say(("engine: ", "dim"), problem)  # it answers, and is waited for all the same
@@ -115,7 +113,7 @@ async def load_sample(server: Server, sample: Path) -> None:
     except (OSError, BadLines) as error:
         raise ConfigError(f"{sample} cannot be loaded: {error}") from None
     bodies = [parsed(EntryBody, line.body) for line in lines]
-    await server.catalogue.changes.put_set(ForgetSet(SAMPLE_SET, "entries to try"), actor="sample", create=True)
+    await server.catalogue.changes.add_set(ForgetSet(SAMPLE_SET, "entries to try"), actor="sample")
     await server.catalogue.changes.add([body.record(SAMPLE_SET, "sample") for body in bodies], actor="sample")
 
 

@@ -117,7 +117,7 @@ def write(ledger: Ledger, kind: str, number: int, set_id: str) -> None:
         elif kind == "replace":
             ledger.replace_entry(stored(entry(name, (number + 1) % 6, set_id)), BAG.name, actor="a")
         elif kind == "disable":
-            ledger.change_entry(replace(entry(name, number, set_id), state=State.DISABLED), actor="a")
+            ledger.change_entry(set_id, name, lambda there: replace(there, state=State.DISABLED), actor="a")
         elif kind == "drop set":
             ledger.drop_set(set_id, actor="a")
         else:

@@ -16,6 +16,7 @@ from indexes.ledger.records import (
     Missing,
     NewEntry,
     Once,
+    Overtaken,
     StoredKey,
     set_owner,
 )
@@ -128,6 +129,17 @@ def test_a_set_is_created_once_and_changed_as_a_whole(ledger: Ledger) -> None:
     assert ledger.sets() == [changed]
 
 
+def test_a_set_that_somebody_else_has_changed_is_not_overwritten(ledger: Ledger) -> None:
+    was = ForgetSet("s1", "label", {"threshold": 0.6, "on_match": ["refuse"]}, ("keep",))
+    ledger.put_set(was, rows(1), MODEL, actor="a", create=True)
+    now = replace(was, label="another")
+    assert ledger.put_set(now, rows(1), MODEL, actor="a", create=False, was=was) == 2
+    before = snapshot(ledger)
+    with pytest.raises(Overtaken):
+        ledger.put_set(replace(was, retain=()), None, MODEL, actor="b", create=False, was=was)
+    assert snapshot(ledger) == before
+
+
 def test_vectors_of_a_set_are_kept_replaced_and_removed_with_their_texts(ledger: Ledger) -> None:
     with_set(ledger)
     owner = set_owner("s1")
@@ -223,17 +235,21 @@ def test_changing_an_entry_leaves_what_it_says(ledger: Ledger) -> None:
     changed = replace(
         ENTRY, label="x", threshold=None, state=State.DISABLED, reference="T-2", expires_at=NOW, texts=("ignored",)
     )
-    assert ledger.change_entry(changed, actor="bob") == 3
-    assert ledger.entry("s1", "e1") == replace(changed, texts=ENTRY.texts, generation=3)
+    kept = replace(changed, texts=ENTRY.texts, generation=3)
+    assert ledger.change_entry("s1", "e1", lambda _: changed, actor="bob") == kept
+    assert ledger.entry("s1", "e1") == kept
     assert (ledger.changes(2, 1)[0].actor, ledger.changes(2, 1)[0].action) == ("bob", "entry.update")
     for model, seed in ((MODEL, 1), ("another model", 9)):
         held = ledger.vectors("e1", model)
         assert held is not None
         np.testing.assert_array_equal(held, rows(seed))
     before = snapshot(ledger)
-    for missing in (replace(ENTRY, id="e9"), replace(ENTRY, set_id="s9")):
+    assert ledger.change_entry("s1", "e1", lambda entry: entry, actor="a") == kept
+    for set_id, entry_id in (("s1", "e9"), ("s9", "e1")):
         with pytest.raises(Missing):
-            ledger.change_entry(missing, actor="a")
+            ledger.change_entry(set_id, entry_id, lambda _: changed, actor="a")
+    with pytest.raises(ZeroDivisionError):
+        ledger.change_entry("s1", "e1", lambda _: 1 / 0, actor="a")  # type: ignore[arg-type, return-value]
     assert snapshot(ledger) == before
 
 
