@@ -313,6 +313,7 @@ class ForgetIndex:
         base = base if base is not None else Base()
         self._vectors = GrowingVectors(dimensions, blocks=base.blocks)
         self._began = base.number
+        self._condensed = 0
         self._begin(base)
         self.current = self._publish(base.number)
 
@@ -334,7 +335,7 @@ class ForgetIndex:
     @property
     def unsettled(self) -> int:
         """How many entries were put or dropped since it began."""
-        return self._slots.added + self._slots.gone
+        return self._condensed + self._slots.added + self._slots.gone
 
     @property
     def gone(self) -> int:
@@ -355,6 +356,7 @@ class ForgetIndex:
         Generations in force keep what they hold, so this is for an index that is being built.
         """
         if self._slots.added >= at_least:
+            self._condensed = self.unsettled
             self._begin(self._frozen(()))
 
     def _frozen(self, blocks: tuple[VectorRows, ...]) -> "Base":
@@ -371,7 +373,12 @@ class ForgetIndex:
         )
 
     def put_entry(self, entry: Entry, vectors: Vectors, generation: int) -> None:
-        """Adds an entry, or replaces it. `vectors` are the embeddings of `cues(entry)`. Not seen before `publish`."""
+        """Adds an entry, or replaces it. `vectors` are the embeddings of `cues(entry)`. Not seen before `publish`.
+
+        Raises ValueError, and changes nothing, for vectors of another width: rows and their slots must stay in step.
+        """
+        if len(vectors) and vectors.shape[1] != self._vectors.dimensions:
+            raise ValueError(f"vectors have {vectors.shape[1]} numbers, those of the index {self._vectors.dimensions}")
         self.drop_entry(entry.id, generation)
         if entry.state is State.DISABLED:
             return

@@ -166,7 +166,7 @@ class SqliteLedger(SqlLedger):
     def _removal(self) -> Iterator[None]:
         with self._transaction():
             yield
-        with suppress(sqlite3.OperationalError):  # the change is durable; the next removal, or closing, tries again
+        with suppress(sqlite3.Error):  # the change is durable, and must be applied; the next removal tries this again
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # -- the processes that share it

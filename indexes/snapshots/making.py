@@ -67,8 +67,7 @@ def make(
     """
     stored: Embedder = _Stored(made_of.embedder, made_of.dimensions)
     with folder.writing():
-        with ledger.snapshot():
-            index, _ = opened(folder, ledger, made_of, sealing)
+        index, _ = opened(folder, ledger, made_of, sealing)
         if index is not None:
             IndexFollower(ledger, index, stored).catch_up()
         if index is None or index.gone:

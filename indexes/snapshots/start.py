@@ -1,5 +1,8 @@
 """An index that begins with the newest snapshot that fits its ledger."""
 
+from collections.abc import Container
+from pathlib import Path
+
 from indexes.generation import ForgetIndex
 from indexes.ledger.records import Ledger, set_owner
 from indexes.sealed import SealingKeys
@@ -12,22 +15,32 @@ def opened(
 ) -> tuple[ForgetIndex | None, list[str]]:
     """An index as of the newest snapshot that fits, with the sets that the ledger has now, and why others do not fit.
 
-    Whoever follows the ledger from there (`IndexFollower`) has what he would have built from nothing. Raises
-    LedgerError.
+    Whoever follows the ledger from there (`IndexFollower`) has what he would have built from nothing. Not inside a
+    snapshot of the ledger. Raises LedgerError.
     """
-    refused: list[str] = []
-    for path in folder.newest_first():
+    refused: dict[str, str] = {}
+    while (path := _newest_but(folder, refused)) is not None:  # another process may put a newer one in its place
         try:
-            head = head_of(path)
-            _refuse(made_of.differs(head))
-            _refuse(_foreign(head["generation"], head["history"], ledger))
-            index = ForgetIndex(made_of.dimensions, sealing=sealing, base=load(path))
-            _put_sets(index, ledger, made_of)
+            return _opened(path, ledger, made_of, sealing), list(refused.values())
         except SnapshotError as error:
-            refused.append(f"{path.name}: {error}")
-        else:
-            return index, refused
-    return None, refused
+            refused[path.name] = f"{path.name}: {error}"
+    return None, list(refused.values())
+
+
+def _newest_but(folder: SnapshotFolder, tried: Container[str]) -> Path | None:
+    return next((path for path in folder.newest_first() if path.name not in tried), None)
+
+
+def _opened(path: Path, ledger: Ledger, made_of: MadeOf, sealing: SealingKeys | None) -> ForgetIndex:
+    head = head_of(path)
+    _refuse(made_of.differs(head))
+    _refuse(_foreign(head["generation"], head["history"], ledger))
+    index = ForgetIndex(made_of.dimensions, sealing=sealing, base=load(path))
+    with (
+        ledger.snapshot()
+    ):  # not around `load`, which may take seconds: databases end transactions in which nothing happens
+        _put_sets(index, ledger, made_of)
+    return index
 
 
 def _refuse(reason: str | None) -> None:

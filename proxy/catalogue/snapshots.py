@@ -94,7 +94,7 @@ class Snapshots:
             await asyncio.sleep(LOOK_S)
             try:
                 await self.look()
-            except (LedgerError, OSError) as error:
+            except Exception as error:  # whatever it was: what is in force serves on, and the next look tries again
                 _log.warning("snapshot_failed", fault=type(error).__name__)
 
     async def look(self) -> None:
@@ -118,8 +118,7 @@ class Snapshots:
         """What begins with the newest snapshot that fits; None where there is none. Raises LedgerError."""
         started = time.perf_counter()
         self._looked_at = self._kept.folder.newest()
-        with ledger.snapshot():
-            index, refused = opened(self._kept.folder, ledger, self._made_of(reading), self._enforcing.sealing)
+        index, refused = opened(self._kept.folder, ledger, self._made_of(reading), self._enforcing.sealing)
         for why in refused:
             _log.warning("snapshot_refused", why=why, note="the index is made from the ledger instead")
         if index is None:
@@ -127,6 +126,14 @@ class Snapshots:
         spent = round(time.perf_counter() - started, 3)
         _log.info("snapshot_opened", generation=index.began, entries=index.current.entry_count, seconds=spent)
         return Standing(reading, index, IndexFollower(ledger, index, reading.embedder))
+
+    def _opened_beside(self, reading: Reading) -> Standing | None:
+        """The same in another thread than the writer's, with a ledger of its own."""
+        beside = self._enforcing.beside()
+        try:
+            return self._opened(beside, reading)
+        finally:
+            beside.close()
 
     def _written(self, ledger: Ledger) -> None:
         with self._kept.folder.writing():
@@ -148,11 +155,7 @@ class Snapshots:
     async def _go_over(self) -> None:
         """Puts the index of the newest snapshot in force, at the ledger's newest generation."""
         reading = self._enforcing.reading
-        beside = await asyncio.to_thread(self._enforcing.beside)
-        try:
-            found = await asyncio.to_thread(self._opened, beside, reading)
-        finally:
-            await asyncio.to_thread(beside.close)
+        found = await asyncio.to_thread(self._opened_beside, reading)
 
         def swap(ledger: Ledger) -> None:
             if found is not None and self._enforcing.reading is reading:

@@ -412,6 +412,14 @@ def test_an_entry_put_twice_in_one_generation_is_there_once() -> None:
     assert index.current.entry_count == 1
 
 
+def test_vectors_of_another_width_change_nothing() -> None:
+    index = index_of(FACT)
+    with pytest.raises(ValueError, match="numbers"):
+        index.put_entry(replace(FACT, texts=("anything",)), np.ones((1, EMBEDDER.dimensions + 1), np.float32), 2)
+    index.publish(2)
+    assert ids(index.current, ASKED, Via.EMBEDDING) == {FACT.id}
+
+
 def test_the_index_keeps_no_text_and_shows_none() -> None:
     secret = Entry("e1", "s1", Kind.FACT, texts=("secret question",), names=("secret",), answers=("secret",))
     index = index_of(secret)

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from indexes import growing
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex
+from indexes.generation import Base, ForgetIndex
 from indexes.ledger.backup import back_up
 from indexes.ledger.records import Ledger, NewEntry
 from indexes.ledger.sealing import bound
 from indexes.ledger.sqlite import SqliteLedger
 from indexes.sealed import SealingKeys, sealed
-from indexes.snapshots import fitting
-from indexes.snapshots.files import SnapshotBusy, SnapshotFolder, head_of
+from indexes.snapshots import fitting, start
+from indexes.snapshots.files import SnapshotBusy, SnapshotFolder, head_of, load
 from indexes.snapshots.fitting import MadeOf
 from indexes.snapshots.making import REFUSED, Order, make, save
 from indexes.snapshots.start import opened
@@ -52,8 +52,7 @@ def folder(tmp_path: Path) -> SnapshotFolder:
 
 
 def begun(folder: SnapshotFolder, ledger: Ledger, made_of: MadeOf = MADE_OF) -> tuple[ForgetIndex | None, list[str]]:
-    with ledger.snapshot():
-        return opened(folder, ledger, made_of, None)
+    return opened(folder, ledger, made_of, None)
 
 
 def same_as_built(index: ForgetIndex | None, ledger: Ledger) -> None:
@@ -211,8 +210,7 @@ def test_a_sealed_entry_leaves_no_trace_and_is_recognised(ledger: Ledger, folder
     made_of = MadeOf.now(BAG.name, BAG.dimensions, KEYS)
     make(folder, ledger, made_of, KEYS)
     assert traces(folder) == set()
-    with ledger.snapshot():
-        index, _ = opened(folder, ledger, made_of, KEYS)
+    index, _ = opened(folder, ledger, made_of, KEYS)
     assert index is not None
     asked = ["What do you know about Thaddeus Okonkwo?"]
     assert {one[1] for one in found(index.current, asked)} == {"e7"}
@@ -246,6 +244,27 @@ def test_readers_keep_what_was_removed(ledger: Ledger, folder: SnapshotFolder) -
     make(folder, ledger, MADE_OF, None)
     assert len(folder.newest_first()) == 1
     assert found(index.current, ASKED) == answers
+
+
+def test_one_that_is_replaced_while_it_is_opened(
+    ledger: Ledger, folder: SnapshotFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.add_entries([stored(entry("e1", 1))], BAG.name, actor="a")
+    make(folder, ledger, MADE_OF, None)
+    beside = ledger.beside()
+
+    def replaced(path: Path) -> Base:
+        monkeypatch.undo()  # what follows, another process does at that moment
+        beside.add_entries([stored(entry("e2", 2))], BAG.name, actor="a")
+        make(folder, beside, MADE_OF, None)
+        return load(path)
+
+    monkeypatch.setattr(start, "load", replaced)
+    index, refused = begun(folder, ledger)
+    beside.close()
+    assert index is not None
+    assert (index.began, len(refused)) == (ledger.generation(), 1)
+    same_as_built(index, ledger)
 
 
 def test_the_index_itself_can_be_written(ledger: Ledger, folder: SnapshotFolder) -> None:

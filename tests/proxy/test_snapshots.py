@@ -40,6 +40,15 @@ def test_what_was_removed_leaves_it_after_a_while() -> None:
     assert is_due(index, 100, REMOVED_S + 1)
 
 
+def test_what_was_put_in_arrays_on_the_way_has_no_snapshot_yet() -> None:
+    index = ForgetIndex(2)
+    for first in range(0, 90, 30):
+        with_entries(index, first, 30)
+        index.condense()
+    assert is_due(index, 90, 0)
+    assert not is_due(again(index), 90, 0)
+
+
 def test_where_none_was_made_nothing_can_stay_in_it() -> None:
     index = with_entries(ForgetIndex(2), 0, 50)
     index.drop_entry("e1", 2)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from indexes.generation import ForgetIndex
 from proxy.catalogue import snapshots
 from tests.fakes.vllm import FakeVllm
 from tests.postgresql import PostgresServer
-from tests.wire.harness import ANSWER, HARMLESS, QUESTION, Lethe, started
+from tests.wire.harness import ANSWER, HARMLESS, QUESTION, Gate, Lethe, started
 
 Log = list[dict[str, Any]]
 EVERY = {"ledger": {"snapshot_every": 1}}
@@ -118,6 +119,42 @@ async def test_a_folder_that_cannot_be_written_hinders_nobody(engine: FakeVllm, 
         await add(lethe, {"question": QUESTION, "answer": ANSWER})
         await until(lambda: said(log, "snapshot_failed"))
         assert await rung(lethe, QUESTION) == "instruct"
+
+
+@pytest.mark.usefixtures("looks_often")
+async def test_a_look_that_fails_is_told_and_not_the_last(
+    engine: FakeVllm, state: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, due = [RuntimeError("nobody thought of it")], snapshots.is_due
+
+    def is_due(index: ForgetIndex, every: int, since_s: float) -> bool:
+        if failures:
+            raise failures.pop()
+        return due(index, every, since_s)
+
+    monkeypatch.setattr(snapshots, "is_due", is_due)
+    async with started(engine, state, EVERY) as lethe:
+        await lethe.make_set()
+        await add(lethe, {"question": QUESTION, "answer": ANSWER})
+        await until(lambda: said(log, "snapshot_opened"))
+        assert await rung(lethe, QUESTION) == "instruct"
+    assert [line["fault"] for line in said(log, "snapshot_failed")] == ["RuntimeError"]
+
+
+@pytest.mark.usefixtures("looks_often")
+async def test_a_server_that_ends_while_it_goes_over(
+    engine: FakeVllm, state: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, opened = Gate(), snapshots.opened
+    async with started(engine, state, EVERY) as lethe:
+        monkeypatch.setattr(snapshots, "opened", lambda *what: (gate.pass_through(), opened(*what))[1])
+        await lethe.make_set()
+        await add(lethe, {"question": QUESTION, "answer": ANSWER})
+        await until(gate.entered.is_set)
+        asyncio.get_running_loop().call_later(0.1, gate.open)
+    async with started(engine, state, EVERY) as lethe:
+        assert await rung(lethe, QUESTION) == "instruct"
+    assert not said(log, "snapshot_failed")
 
 
 @pytest.mark.usefixtures("looks_often")

@@ -180,8 +180,7 @@ def assert_whole(ledger: Ledger, said: Said, snapshots: SnapshotFolder) -> None:
     assert sorted({change.generation for change in changes}) == list(range(1, ledger.generation() + 1))
     # And it is what is served.
     built = ForgetIndex(64)
-    with ledger.snapshot():
-        begun, refused = opened(snapshots, ledger, MADE_OF, None)  # as of the round before
+    begun, refused = opened(snapshots, ledger, MADE_OF, None)  # as of the round before
     assert (begun is None, refused) == (not snapshots.newest(), [])
     for index in (built, begun) if begun is not None else (built,):
         IndexFollower(ledger, index, BagEmbedder()).catch_up()
