@@ -6,53 +6,21 @@ a slot for adapters, no prompt in any log.
 """
 
 import ipaddress
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from guards.engine.launch import Auxiliary, EngineConfig, Runner, engine_arguments, engine_environment
+from proxy.engine.arguments import LOGPROBS_MODE, PROCESSED, check, hf_overrides, option
 from proxy.engine.errors import BadEngineOption
 
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
 SMALL_MACHINE_CPUS = 8
 SPIN_ROUNDS = 2000
 
-# Arguments that a caller may not pass, and why. Compared by name, before any "=".
-_OURS = "the proxy sets it"
-_FORBIDDEN = {
-    "--model": _OURS,
-    "--served-model-name": _OURS,
-    "--host": _OURS,
-    "--port": _OURS,
-    "--uds": _OURS,
-    "--api-key": "arguments are visible to every user of the machine; the proxy passes the key in the environment",
-    "--grpc-port": "a second door without guards",
-    "--enable-scale-out": "opens routes without guards",
-    "--enable-prompt-embeds": "embeddings cannot be scanned",
-    "--trust-request-chat-template": "lets a client write the prompt around our notes",
-    "--enable-log-requests": "would write prompts to the log",
-    "--enable-log-outputs": "would write answers to the log",
-    "--middleware": "would see and change guarded traffic",
-}
-# The same where the engine has auxiliaries.
-_COMPOSITE = "the auxiliaries of engine.auxiliaries need their own"
-_FORBIDDEN_BESIDE_AUXILIARIES = {
-    "--additional-config": _COMPOSITE,
-    "--logits-processors": _COMPOSITE,
-    "--enable-lora": "engine.auxiliaries switches it on",
-    "--max-lora-rank": "set engine.max_lora_rank",
-    "--max-loras": "set engine.max_loras",
-    "--speculative-config": "drafters do not know the auxiliaries: offsets and speculative decoding do not go together",
-    "--pipeline-parallel-size": "the composite does not split over pipeline stages: use tensor parallelism",
-    "-pp": "the composite does not split over pipeline stages: use tensor parallelism",
-}
 KEYED = "guards.engine.doors.Keyed"  # closes /adapters, among others, which vLLM opens with run-time loading
-_HF_OVERRIDES = "--hf-overrides"
-_PROCESSED = "processed_logprobs"
 # With one of these the caller places the workers; the single-process layout below would contradict it.
 _PLACEMENT = (
     "--distributed-executor-backend",
@@ -106,7 +74,7 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.host != "localhost" and not _is_loopback(self.host):
             raise BadEngineOption(f"the engine must listen on a loopback address, not {self.host}: it has no guards")
-        _check_arguments(self.extra_args, beside_auxiliaries=bool(self.auxiliaries))
+        check(self.extra_args, beside_auxiliaries=bool(self.auxiliaries))
         object.__setattr__(self, "device", Device(self.device))
         object.__setattr__(self, "extra_env", MappingProxyType(dict(self.extra_env)))
 
@@ -148,7 +116,7 @@ def _arguments(options: EngineOptions) -> list[str]:
     arguments += ["--model", str(options.model_folder or options.model)]
     arguments += ["--served-model-name", options.served_model_name]
     arguments += ["--host", options.host, "--port", str(options.port)]
-    overrides, extra = _hf_overrides(options.extra_args) if options.auxiliaries else ({}, options.extra_args)
+    overrides, extra = hf_overrides(options.extra_args) if options.auxiliaries else ({}, options.extra_args)
     if options.auxiliaries:
         arguments += engine_arguments(
             EngineConfig(options.auxiliaries),
@@ -161,7 +129,7 @@ def _arguments(options: EngineOptions) -> list[str]:
             arguments += ["--middleware", KEYED]
     else:
         # Logprobs are taken before the logits processors by default, and would tell what an offset took away.
-        arguments += ["--logprobs-mode", _PROCESSED]
+        arguments += [LOGPROBS_MODE, PROCESSED]
     arguments += ["--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     if options.max_model_len is not None:
         arguments += ["--max-model-len", str(options.max_model_len)]
@@ -218,7 +186,7 @@ def _single_process(options: EngineOptions) -> bool:
     first two variables below, because a worker of its own is how it binds threads to cores; on a small machine there is
     nothing to bind, on a large one its way is kept.
     """
-    placed = any(argument.partition("=")[0] in _PLACEMENT for argument in options.extra_args)
+    placed = any(option(argument) in _PLACEMENT for argument in options.extra_args)
     return options.cpus <= SMALL_MACHINE_CPUS and not placed
 
 
@@ -239,37 +207,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _hf_overrides(arguments: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
-    """The caller's overrides of the model's configuration, which ours are merged over, and the other arguments."""
-    overrides: dict[str, Any] = {}
-    rest: list[str] = []
-    waiting = list(arguments)
-    while waiting:
-        name, equals, value = waiting.pop(0).partition("=")
-        if name != _HF_OVERRIDES:
-            rest.append(name + equals + value)
-            continue
-        try:
-            given = json.loads(value if equals else waiting.pop(0))
-            overrides |= given
-        except (ValueError, TypeError, IndexError):
-            raise BadEngineOption(f"engine.args: {_HF_OVERRIDES} must be followed by a JSON object") from None
-    return overrides, rest
-
-
-def _check_arguments(arguments: tuple[str, ...], *, beside_auxiliaries: bool) -> None:
-    forbidden = _FORBIDDEN | (_FORBIDDEN_BESIDE_AUXILIARIES if beside_auxiliaries else {})
-    if beside_auxiliaries:
-        _hf_overrides(arguments)
-    for position, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name in forbidden:
-            raise BadEngineOption(f"engine.args may not hold {name}: {forbidden[name]}")
-        if name == "--logprobs-mode":
-            value = value or next(iter(arguments[position + 1 :]), "")
-            if value != _PROCESSED:
-                raise BadEngineOption(
-                    f"engine.args may not set {name} to {value!r}: raw logprobs tell what was forgotten"
-                )

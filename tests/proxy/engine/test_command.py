@@ -118,6 +118,15 @@ def test_extra_arguments_and_variables_come_last():
         ("--api-key", "k"),
         ("--enable-log-requests",),
         ("--enable-prompt-embeds",),
+        ("--config", "options.yaml"),
+        # As vLLM's parser reads them too: with underscores, cut short, with a key.
+        ("--logprobs_mode", "raw_logprobs"),
+        ("--logprobs_mode=raw_logprobs",),
+        ("--logprobs-mod", "raw_logprobs"),
+        ("--logprobs-mod", "processed_logprobs"),
+        ("--hos=0.0.0.0",),
+        ("--enable_log_req",),
+        ("--served_model_name", "m"),
     ],
 )
 def test_arguments_that_open_a_way_around_are_refused(bad: tuple[str, ...]):
@@ -127,6 +136,13 @@ def test_arguments_that_open_a_way_around_are_refused(bad: tuple[str, ...]):
 
 def test_the_same_logprobs_mode_may_be_said_twice():
     assert replace(PLAIN, extra_args=("--logprobs-mode", "processed_logprobs"))
+    assert replace(PLAIN, extra_args=("--logprobs_mode=processed_logprobs",))
+
+
+def test_values_and_options_of_vllms_own_pass():
+    more = ("--max-num-seqs", "4", "--seed=1", "--chat-template", "./model", "--kv-cache-dtype=--", "-O.level", "0")
+    for options in (PLAIN, COMPOSITE):
+        assert replace(options, extra_args=more).extra_args == more
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "::", "192.168.0.1", "example.org", ""])
@@ -178,7 +194,7 @@ def test_where_adapters_can_be_loaded_every_route_asks_for_the_key():
     assert "--middleware" not in arguments(replace(PLAIN, api_key="secret"))
 
 
-@pytest.mark.parametrize("given", [("--hf-overrides", '{"rope_theta": 1}'), ('--hf-overrides={"rope_theta": 1}',)])
+@pytest.mark.parametrize("given", [("--hf-overrides", '{"rope_theta": 1}'), ('--hf_overrides={"rope_theta": 1}',)])
 def test_the_callers_overrides_are_kept_beside_ours(given: tuple[str, ...]):
     options = replace(COMPOSITE, extra_args=("--seed", "1", *given, "--max-num-seqs=4"))
     assert json.loads(value(options, "--hf-overrides")) == {"rope_theta": 1, "architectures": [ARCHITECTURE]}
@@ -197,6 +213,12 @@ def test_the_callers_overrides_are_kept_beside_ours(given: tuple[str, ...]):
         ("--hf-overrides", "[1"),
         ("--hf-overrides", "[1]"),
         ("--hf-overrides",),
+        ("--hf-over", "{}"),
+        ("--additional_config", "{}"),
+        ("--additional-config.lethe", "1"),
+        ("--spec", "{}"),
+        ("-sc", "{}"),
+        ("-s", "{}"),
     ],
 )
 def test_what_would_break_the_composite_is_refused(bad: tuple[str, ...]):
