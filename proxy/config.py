@@ -156,12 +156,13 @@ class EngineSettings(_Section):
     """The engine of `lethe up` and `lethe engine`; `auxiliaries` also tell `lethe serve` what its engine has."""
 
     model: Path | None = Field(None, description="a checkpoint folder; default: SmolLM2-135M-Instruct in the cache")
-    served_model_name: str | None = None
-    python: Path | None = None
-    port: int = Field(8000, ge=1, le=65535)
-    max_model_len: int | None = None
-    kv_cache_gib: int = Field(2, ge=1)
-    args: tuple[str, ...] = ()
+    served_model_name: str | None = Field(None, description="what clients call the model; default: the folder's name")
+    python: Path | None = Field(None, description="a Python with vLLM; default: that of .venv-engine")
+    port: int = Field(8000, ge=1, le=65535, description="on loopback")
+    max_model_len: int | None = Field(None, ge=1, description="longest context in tokens; default: the model's own")
+    kv_cache_gib: int = Field(2, ge=1, description="memory for contexts, on a CPU; a GPU gives what is left")
+    max_restarts: int = Field(5, ge=0, description="of a dead engine within ten minutes, before `lethe up` ends")
+    args: tuple[str, ...] = Field((), description="further arguments of vLLM, such as --tensor-parallel-size=2")
     auxiliaries: Annotated[
         tuple[Annotated[AuxiliarySettings, BeforeValidator(_auxiliary)], ...], AfterValidator(_checked_slots)
     ] = Field((), description="slots for assistants: `layers:8` or `checkpoint:FOLDER`, in order; none: no offsets")

@@ -1,38 +1,31 @@
 """`lethe up`, `lethe serve`, `lethe engine`, `lethe validate`: running servers."""
 
-import asyncio
 import os
-import signal
 import sys
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 import uvloop
 
 from guards.engine.cache import CacheError
-from guards.policy import PolicyError
 from indexes.embedder import EmbedderError
 from indexes.ledger.records import LedgerError
 from proxy import logs
-from proxy.app import PortInUse, running
+from proxy.app import PortInUse
+from proxy.audit.key import AuditKeyError
 from proxy.cli.output import CONFIG_WRONG, INTERRUPTED, fail, json_option, print_json, say
-from proxy.cli.up import embedded_engine, engine_options, keep_key, load_sample, ready, show_ready
+from proxy.cli.serving import alone, one_of_several, several, with_engine
+from proxy.cli.state import StateUnusable, check_state, keep_key
+from proxy.cli.up import engine_options
 from proxy.config import Config, ConfigError, load
 from proxy.engine.command import build_command
 from proxy.engine.errors import EngineUnavailable
 from proxy.engine.preflight import check_before_start
-from proxy.engine.status import EngineState
 from proxy.errors import RequestError
-from proxy.keys import MIN_SECRET
-from proxy.server import Server
-from proxy.workers.crew import Crew, WorkerFailed
+from proxy.workers.crew import WorkerFailed
 from proxy.workers.slot import Slot
-
-_log = structlog.get_logger("lethe.run")
 
 _config_option = click.option(
     "--config",
@@ -83,7 +76,7 @@ def up(
         ports["port"], ports["admin_port"], engine_port=ports["engine_port"], auxiliaries=auxiliaries
     )
     config = _loaded(config_path, overrides)
-    _run(_up(config, config_path, sample, exit_when_ready=exit_when_ready), config)
+    _run(with_engine(config, config_path, sample, exit_when_ready=exit_when_ready), config)
 
 
 @click.command()
@@ -113,9 +106,9 @@ def serve(
     overrides = _overrides(port, admin_port, upstream, auxiliaries=auxiliaries)
     config = _loaded(config_path, overrides | ({"workers": workers} if workers is not None else {}))
     if (slot := Slot.here()) is not None:
-        _run(_work(config, config_path, slot), config)
+        _run(one_of_several(config, config_path, slot), config)
     else:
-        _run(_crew(config) if config.workers > 1 else _serve(config, config_path), config)
+        _run(several(config) if config.workers > 1 else alone(config, config_path), config)
 
 
 @click.command()
@@ -133,10 +126,11 @@ def engine(config_path: Path | None, engine_port: int | None, auxiliaries: tuple
     """
     config = _loaded(config_path, _overrides(None, None, engine_port=engine_port, auxiliaries=auxiliaries))
     try:
+        check_state(config.state)
         options = engine_options(config)
         check_before_start(options, config.state)
         command = build_command(options, os.environ)
-    except EngineUnavailable as error:
+    except (StateUnusable, EngineUnavailable) as error:
         fail(str(error))
     if config.upstream.api_key is None:
         say(f"engine key: {keep_key(config.state, options.api_key or '')}")
@@ -159,144 +153,6 @@ def validate(config_path: Path | None, as_json: bool) -> None:
         print_json({"valid": True, "settings": config.model_dump(mode="json", exclude=secrets)})
     else:
         say(f"the configuration is valid; clients: {config.listen.host}:{config.listen.port}")
-
-
-async def _crew(config: Config) -> None:
-    """Several workers, until a signal ends them or they cannot go on."""
-    _given_key()
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    crew = Crew(config, sys.argv[1:])
-    loop.add_signal_handler(signal.SIGHUP, crew.pass_on, signal.SIGHUP)
-    starting = asyncio.create_task(crew.start(), name="starting workers")
-    stopping = asyncio.create_task(stopped.wait(), name="stop signal")
-    try:
-        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            await starting
-            say(f"clients: http://{config.listen.host}:{crew.ports['listen']}/v1")
-            say(f"admin:   http://{config.admin.host}:{crew.ports['admin']}/admin/v1")
-            say(f"workers: {config.workers}")
-            await asyncio.wait((crew.failed, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if crew.failed.done():
-                raise crew.failed.result()
-        say("stopping")
-    finally:
-        for task in (starting, stopping):
-            task.cancel()
-        await asyncio.wait((starting, stopping))
-        await crew.stop()
-
-
-async def _work(config: Config, config_path: Path | None, slot: Slot) -> None:
-    """One worker of several, until it is told to end or its parent is gone."""
-    secret = _given_key()
-    signals = _Signals(config_path)
-    asyncio.get_running_loop().add_reader(slot.parent, signals.stopped.set)
-    async with running(config, admin_secret=secret if slot.is_first else None, worker=slot) as server:
-        signals.server = server
-        if slot.is_first:
-            await _announce_key(server, secret)
-        slot.tell_listening()
-        await signals.stopped.wait()
-
-
-async def _serve(config: Config, config_path: Path | None) -> None:
-    secret = _given_key()
-    signals = _Signals(config_path)
-    async with running(config, admin_secret=secret) as server:
-        signals.server = server
-        await _announce_key(server, secret)
-        say(f"clients: http://{config.listen.host}:{server.ports['listen']}/v1")
-        say(f"admin:   http://{config.admin.host}:{server.ports['admin']}/admin/v1")
-        await server.upstream.look()
-        models = ", ".join(server.upstream.view.models)
-        say(f"engine:  {config.upstream.url}, {server.upstream.view.problem or f'serving {models}'}")
-        await signals.stopped.wait()
-        say("stopping")
-
-
-async def _up(config: Config, config_path: Path | None, sample: Path | None, *, exit_when_ready: bool) -> None:
-    secret = _given_key()
-    signals = _Signals(config_path)
-    options = engine_options(config)
-    config = config.model_copy(
-        update={
-            "upstream": config.upstream.model_copy(update={"url": options.base_url, "api_key": options.api_key}),
-            "engine": config.engine.model_copy(update={"model": config.model_path}),  # which base assistants must fit
-        }
-    )
-    async with AsyncExitStack() as stack:
-        engine_up = await stack.enter_async_context(embedded_engine(options, config.state))
-        server = await stack.enter_async_context(running(config, admin_secret=secret))
-        signals.server = server
-        if await signals.before(ready(engine_up, server)):
-            if sample is not None:
-                await load_sample(server, sample)
-            show_ready(config, server, await _announce_key(server, secret))
-            if not exit_when_ready and await signals.before(engine_up.wait_for(EngineState.FAILED)):
-                await engine_up.ready()  # raises what went wrong
-        say("stopping")
-
-
-def _given_key() -> str | None:
-    """The admin key of the environment. An empty one is none."""
-    secret = os.environ.get("LETHE_ADMIN_KEY") or None
-    if secret is not None and len(secret) < MIN_SECRET:
-        raise ConfigError(
-            f"LETHE_ADMIN_KEY has fewer than {MIN_SECRET} characters: choose a longer one, or unset it to have one made"
-        )
-    return secret
-
-
-async def _announce_key(server: Server, given: str | None) -> str | None:
-    """Prints a fresh admin key once, where none was given and none exists. Returns the key that was made."""
-    if given is not None or server.catalogue.keys.has_admin:
-        return None
-    secret = await server.catalogue.stored_keys.make_admin()
-    say("\nadmin key (shown once): ", (secret, "bold"))
-    return secret
-
-
-class _Signals:
-    """SIGTERM and ctrl-C stop, SIGHUP reads the policy again; from the start, so that none hits a half-built server."""
-
-    def __init__(self, config_path: Path | None) -> None:
-        self._config_path = config_path
-        self.server: Server | None = None
-        self.stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stopped.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-
-    async def before(self, work: Coroutine[Any, Any, Any]) -> bool:
-        """Does some work, unless a signal stops it first. Returns whether it was done; raises what it raises."""
-        working = asyncio.create_task(work, name="work until a signal")
-        waiting = asyncio.create_task(self.stopped.wait(), name="stop signal")
-        try:
-            await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                await working
-                return True
-            return False
-        finally:
-            for task in (working, waiting):
-                task.cancel()
-            await asyncio.wait((working, waiting))
-
-    def _reload(self) -> None:
-        """Takes the policy from the configuration again. One that is wrong changes nothing."""
-        if self.server is None:  # it has not read anything yet that could be outdated
-            return
-        try:
-            fresh = load(self._config_path)
-            self.server.catalogue.use_policies(fresh.default_policy, fresh.arms)
-        except (ConfigError, PolicyError) as error:
-            _log.error("reload_failed", problem=str(error), note="the former policy holds")
-        else:
-            _log.info("reloaded", note="policy; other settings need a restart")
 
 
 def _overrides(
@@ -330,12 +186,17 @@ def _loaded(path: Path | None, overrides: dict[str, Any]) -> Config:
 def _run(work: Coroutine[Any, Any, None], config: Config) -> None:
     logs.configure(config.log_level)
     try:
+        check_state(config.state)
+    except StateUnusable as error:
+        work.close()
+        fail(str(error))
+    try:
         uvloop.run(work)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except ConfigError as error:
         fail(str(error), CONFIG_WRONG)
-    except (LedgerError, EmbedderError, CacheError, PortInUse, EngineUnavailable) as error:
+    except (LedgerError, EmbedderError, CacheError, AuditKeyError, PortInUse, EngineUnavailable) as error:
         fail(str(error))
     except RequestError as error:
         fail(error.message)

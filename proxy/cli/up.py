@@ -75,8 +75,8 @@ async def embedded_engine(options: EngineOptions, config: Config) -> AsyncIterat
 async def ready(engine: EngineSupervisor, server: Server) -> None:
     """Waits until the engine answers and the proxy has seen it; notes how long it took. Raises EngineUnavailable.
 
-    Its key is left in the state folder only now: a second start in the same folder, which ends before it gets here, must
-    not take away the key of the engine that runs.
+    Its key is left in the state folder only now: a second start in the same folder, which ends before it gets here,
+    must not take away the key of the engine that runs.
     """
     await engine.ready()
     await asyncio.to_thread(keep_key, server.config.state, engine.options.api_key or "")

@@ -180,10 +180,9 @@ class EngineSupervisor:
             raise EngineDied(f"the engine did not start: {reason} (log: {self.log_path})", self._log.tail())
         delay = self._budget.next_delay(time.monotonic())
         if delay is None:
-            raise EngineDied(
-                f"the engine was restarted {self._budget.total} times and died again: {reason} (log: {self.log_path})",
-                self._log.tail(),
-            )
+            total = self._budget.total
+            tried = f"was restarted {total} time{'s' * (total != 1)} and died again" if total else "died"
+            raise EngineDied(f"the engine {tried}: {reason} (log: {self.log_path})", self._log.tail())
         self._set(state=EngineState.RESTARTING, error=reason, restarts=self._budget.total)
         await asyncio.sleep(delay)
         await self._wait_for_port()

@@ -51,6 +51,14 @@ def test_its_key_can_be_found_by_who_runs_it_and_nobody_else(tmp_path: Path, set
     assert [one["name"] for one in additional["lethe"]["auxiliaries"]] == ["a0", "a1"]
 
 
+def test_a_state_folder_that_cannot_be_is_told_before_anything_starts(tmp_path: Path, settings: dict[str, str]):
+    (tmp_path / "file").touch()
+    done = lethe("engine", env={**settings, "LETHE_STATE": str(tmp_path / "file")})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: the state folder {tmp_path / 'file'} cannot be used (file exists): check")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_key_of_the_configuration_is_taken(tmp_path: Path, settings: dict[str, str]):
     done = lethe("engine", env={**settings, "LETHE_UPSTREAM__API_KEY": "a-key-of-ours"})
     assert json.loads(done.stdout)["key"] == "a-key-of-ours"

@@ -161,6 +161,11 @@ def unusable_state(state: Path) -> dict[str, str]:
     return {"LETHE_STATE": str(state / "file" / "below")}
 
 
+def damaged_audit_key(state: Path) -> dict[str, str]:
+    (state / "audit.key").write_bytes(b"short")
+    return {}
+
+
 def empty_cache(state: Path) -> dict[str, str]:
     return {"LETHE_CACHE": str(state / "empty")}
 
@@ -201,6 +206,7 @@ def other_tokenizer(state: Path) -> dict[str, str]:
         (damaged_ledger, 1, "is damaged or not a ledger", "restore it from a backup, or move it away"),
         (newer_ledger, 1, "has schema 99", "use the version of Lethe that wrote it"),
         (unusable_state, 1, "cannot be used", "check free space and permissions"),
+        (damaged_audit_key, 1, "audit.key cannot be read", "restore it, or remove it"),
         (empty_cache, 1, "no embedder in", "run 'make models' or point embedder.path at a prepared folder"),
         (cut_embedder, 1, "all-minilm-l6-v2", "make models"),
         (other_tokenizer, 1, "all-minilm-l6-v2", "make models"),

@@ -9,23 +9,26 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
 from proxy.engine.command import EngineOptions
-from tests.cli.running import REAL_START_S, ROOT, up
+from tests.cli.running import REAL_START_S, ROOT, Up, up
 from tests.clients.asking import CAPITAL, ask
-from tests.clients.system import ADMIN_KEY, clean_environment, lethe
+from tests.clients.system import ADMIN_KEY, clean_environment, lethe, wait_until_ready
+from tests.conftest import unused_port
 
 FAKE = ROOT / "tests" / "fakes" / "fake_engine.py"
 
 
 @pytest.fixture
 def fake(tmp_path: Path, prepared_cache: Path) -> dict[str, str]:
-    """Settings that put the stand-in where vLLM would be."""
+    """Settings that put the stand-in where vLLM would be. It does not start while there is a file `hold`."""
     del prepared_cache
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{FAKE}" "$@"\n')
+    hold = f'while [ -e "{tmp_path / "hold"}" ]; do sleep 0.05; done'
+    python.write_text(f'#!/bin/sh\n{hold}\nexec "{sys.executable}" -I -S "{FAKE}" "$@"\n')
     python.chmod(0o755)
     model = tmp_path / "model"
     model.mkdir()
@@ -91,8 +94,9 @@ def test_a_signal_while_the_engine_starts(tmp_path: Path, fake: dict[str, str]):
         ({"LETHE_ENGINE__PYTHON": "/nowhere/python"}, "/nowhere/python is missing", "make env"),
         ({"LETHE_ENGINE__MODEL": "/nowhere/model"}, "/nowhere/model does not exist", "set engine.model"),
         ({"LETHE_LEDGER__PATH": "/proc/no/ledger"}, "/proc/no/ledger cannot be used", "check free space"),
+        ({"LETHE_STATE": "/proc/no/state"}, "the state folder /proc/no/state cannot be used", "LETHE_STATE"),
     ],
-    ids=["engine dies", "no python", "no model", "no ledger"],
+    ids=["engine dies", "no python", "no model", "no ledger", "no state"],
 )
 def test_an_up_that_cannot_work(tmp_path: Path, fake: dict[str, str], settings: dict[str, str], cause: str, cure: str):
     with up(tmp_path, **fake | settings) as running:
@@ -113,6 +117,60 @@ def test_a_port_of_the_engine_that_is_taken(tmp_path: Path, fake: dict[str, str]
             assert running.ended() == 1
     assert f"port {port} on 127.0.0.1 is taken by" in running.err
     assert "set engine.port to a free one" in running.err
+
+
+def test_a_second_one_in_the_same_folder_leaves_the_first_as_it_is(tmp_path: Path, fake: dict[str, str]):
+    with up(tmp_path, **fake) as first:
+        first.wait_for("ctrl-C stops everything.")
+        key = (tmp_path / "engine.key").read_text()
+        other = lethe(
+            *("up", "--port", "0", "--admin-port", "0", "--engine-port", str(unused_port())),
+            env=clean_environment(LETHE_STATE=str(tmp_path), LETHE_ADMIN_KEY=ADMIN_KEY, **fake),
+        )
+        assert other.returncode == 1
+        assert f"another server (process {first.process.pid}) has the ledger" in other.stderr
+        assert (tmp_path / "engine.key").read_text() == key
+        assert httpx.get(f"{client_url(first)}/readyz", trust_env=False).status_code == 200
+        first.process.terminate()
+        assert first.ended() == 0
+
+
+# -- an engine that dies
+
+
+def client_url(running: Up) -> str:
+    return str(re.findall(r"clients +(http://\S+)/v1", running.out)[0])
+
+
+def test_an_engine_that_dies_is_started_again_while_the_proxy_answers(tmp_path: Path, fake: dict[str, str]):
+    with up(tmp_path, **fake) as running:
+        running.wait_for("ctrl-C stops everything.")
+        url = client_url(running)
+        (tmp_path / "hold").touch()
+        [engine] = [child for child in running.children if "keeper.py" not in " ".join(child.cmdline())]
+        engine.send_signal(signal.SIGKILL)
+        running.wait_for("engine: restarting: the engine was ended by signal 9")
+        body = {"model": "fake", "messages": [{"role": "user", "content": "Hello"}]}
+        reply = httpx.post(f"{url}/v1/chat/completions", json=body, trust_env=False)
+        assert reply.status_code == 502
+        assert reply.json()["error"]["code"] == "upstream_failed"
+        assert httpx.get(f"{url}/livez", trust_env=False).status_code == 200
+        (tmp_path / "hold").unlink()
+        running.wait_for("lower engine.kv_cache_gib\nengine: ready")
+        wait_until_ready(url, running.process)
+        running.process.terminate()
+        assert running.ended() == 0
+    assert "Traceback" not in running.err
+
+
+def test_an_engine_that_dies_again_and_again_ends_it_with_the_reason(tmp_path: Path, fake: dict[str, str]):
+    settings = {"FAKE_DIE_AFTER_S": "0.5", "LETHE_ENGINE__MAX_RESTARTS": "1"}
+    with up(tmp_path, **fake | settings) as running:
+        assert running.ended() == 1
+    [said] = [line for line in running.err.splitlines() if line.startswith("error: ")]
+    assert "the engine was restarted 1 time and died again: the engine ended (status 3)" in said
+    assert f"log: {tmp_path / 'engine.log'}" in said
+    assert "Traceback" not in running.err
 
 
 def test_a_model_that_is_not_whole(tmp_path: Path, prepared_cache: Path, engine_python: Path):

@@ -95,6 +95,15 @@ async def test_dying_again_and_again_is_given_up(fake_options: Options, tmp_path
     assert len(diary.processes()) == 3
 
 
+async def test_an_engine_that_may_not_be_restarted_is_not(fake_options: Options, tmp_path: Path, diary: Diary):
+    options = fake_options(die_after_s=0.15)
+    never = RestartPolicy(max_restarts=0)
+    async with EngineSupervisor(options, state=tmp_path / "state", restarts=never, patience=QUICK) as engine:
+        status = await engine.wait_for(EngineState.FAILED)
+        assert status.error.startswith("the engine died: the engine ended (status 3)")
+    assert len(diary.processes()) == 1
+
+
 async def test_run_raises_what_is_in_the_way(fake_options: Options, tmp_path: Path):
     with pytest.raises(EngineDied):
         await supervise(fake_options(exit=2), tmp_path).run()
