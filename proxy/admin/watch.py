@@ -37,10 +37,11 @@ class Probed(BaseModel):
 
 
 class WatchBody(BaseModel):
-    """One round of probes against the guarded arm."""
+    """A round of probes against the guarded arm, or a part of one: parts of the same `round` are counted together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     probed: tuple[Probed, ...] = Field(max_length=MAX_BATCH)
+    round: str = Field("", max_length=64, description="any name of a round that is told in several calls")
 
 
 def routes() -> list[web.RouteDef]:
@@ -75,10 +76,13 @@ async def report_watch(request: web.Request) -> web.Response:
         raised.append({"entry": entry.id, "leaks": one.leaks, "raised": changed.raised > entry.raised, "rung": rung})
     metrics.watch_probes.inc(sum(one.probes for one in body.probed))
     metrics.watch_leaks.inc(sum(one.leaks for one in leaking))
-    told = json.dumps({"at": time.time(), "leaking": len(leaking)})
 
     def change(there: dict[str, str]) -> dict[str, str]:
-        return {name: round_ for name, round_ in there.items() if name in catalogue.current.sets} | {set_id: told}
+        before = json.loads(there.get(set_id, "{}"))
+        earlier = before["leaking"] if body.round and before.get("round") == body.round else 0
+        told = {"at": time.time(), "leaking": earlier + len(leaking), "round": body.round}
+        kept = {name: last for name, last in there.items() if name in catalogue.current.sets}
+        return kept | {set_id: json.dumps(told)}
 
     await catalogue.shared.change(KIND, change, actor=caller.key_id, action=f"watch.report {set_id}")
     return json_reply({"leaked": raised, "generation": catalogue.current.number})

@@ -59,6 +59,16 @@ async def test_what_was_removed_meanwhile_is_passed_over(lethe: Lethe) -> None:
     assert await lethe.metric("lethe_watch_leaks_total") == 1
 
 
+async def test_parts_of_a_round_are_counted_together(lethe: Lethe) -> None:
+    leaking = {"probed": [{"entry": "f", "probes": 1, "leaks": 1}]}
+    clean = {"probed": [{"entry": "g", "probes": 1, "leaks": 0}]}
+    for body in ({**leaking, "round": "one"}, {**clean, "round": "one"}):
+        assert (await lethe.admin("POST", "/sets/art/watch", body)).status == 200
+    assert await lethe.metric("lethe_watch_leaking") == 1
+    assert (await lethe.admin("POST", "/sets/art/watch", {**clean, "round": "two"})).status == 200
+    assert await lethe.metric("lethe_watch_leaking") == 0
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -102,6 +112,31 @@ async def test_a_round_finds_what_the_guards_let_through(lethe: Lethe) -> None:
     assert again.exit_code == 0, again.output
     assert "0 entries leaked" in again.stdout
     assert await lethe.metric("lethe_watch_leaking") == 0
+
+
+async def test_a_round_of_many_entries_is_told_as_one(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.cli.watch.BATCH", 1)
+    await lethe.forget(BORN, "Klagenfurt", id="f")
+    await lethe.forget("Who built the lighthouse of Orlamar?", "Tomas Reinholt", id="g")
+    lethe.engine.answers(
+        Say("\n".join(["Kind", "lakes", "and", "green", "elms", "near", "fields", "under", "red", "tiles"]))
+    )
+    result = await watched(lethe, "--families", "direct", "--json")
+    assert [one["entry"] for one in json.loads(result.stdout)["leaked"]] == ["f"]
+    assert await lethe.metric("lethe_watch_leaking") == 1
+
+
+async def test_probes_without_an_answer_are_no_proof(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.attacks.campaign.PAUSE_S", 0)
+    await lethe.forget(BORN, "Klagenfurt", id="f")
+    wrong = await watched(lethe, "--model", "typo")
+    assert wrong.exit_code == 1
+    assert "'typo' is not served" in wrong.stderr
+    lethe.engine.answers(status=500, body=b"{}")
+    down = await watched(lethe)
+    assert down.exit_code == 1
+    assert "none of 5 probes had an answer (status 502)" in down.stderr
+    assert await lethe.metric("lethe_watch_probes_total") == 0
 
 
 async def test_what_cannot_be_watched_is_told(lethe: Lethe) -> None:
