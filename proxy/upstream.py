@@ -51,13 +51,17 @@ class EngineView:
         return next((model.name for model in self.models.values() if model.parent is None), None)
 
 
+class _NotWell(Exception):
+    """What a look found, for the operator."""
+
+
 class UpstreamClient:
     """Sends requests to the engine. A response that is left early is closed, which stops the generation in vLLM."""
 
     def __init__(self, settings: Upstream, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._base = settings.url.rstrip("/")
+        self._base = settings.url.rstrip("/").removesuffix("/v1")  # as clients are given it, too
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=settings.connect_timeout_s, sock_read=settings.idle_timeout_s
         )
@@ -140,31 +144,39 @@ class UpstreamClient:
     async def look(self) -> None:
         """Reads the engine's health and models into `view`."""
         asked_at = time.monotonic()
-        timeout = aiohttp.ClientTimeout(total=self._settings.connect_timeout_s)
         try:
-            async with self._session.get(f"{self._base}/health", timeout=timeout) as health:
-                if health.status != 200:
-                    raise aiohttp.ClientError(f"status {health.status}")  # noqa: TRY301 - one place says what failed
-            async with self._session.get(f"{self._base}/v1/models", timeout=timeout) as listing:
-                cards = orjson.loads(await listing.read())["data"]
-                names = [str(card["id"]) for card in cards]
-                models = {
-                    name: ServedModel(name, _length(card.get("max_model_len")), card.get("parent"))
-                    for name, card in zip(names, cards, strict=True)
-                    if not name.startswith(ADAPTER_PREFIX)
-                }
-        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError, AttributeError) as error:
-            self.view = EngineView(
-                self.view.models,
-                f"the engine does not answer ({type(error).__name__})",
-                time.time(),
-                asked_at=asked_at,
-            )
+            cards = await self._listed()
+        except (aiohttp.ClientError, TimeoutError, _NotWell) as error:
+            cause = str(error) if isinstance(error, _NotWell) else type(error).__name__
+            problem = f"the engine does not answer ({cause})"
+            self.view = EngineView(self.view.models, problem, time.time(), asked_at=asked_at)
         else:
             self.lives += self.view.problem is not None
-            adapters = frozenset(name for name in names if name.startswith(ADAPTER_PREFIX))
+            adapters = frozenset(name for name in cards if name.startswith(ADAPTER_PREFIX))
+            models = {name: card for name, card in cards.items() if name not in adapters}
             self.view = EngineView(models, None, time.time(), adapters, asked_at)
         self.on_look()
+
+    async def _listed(self) -> dict[str, ServedModel]:
+        """What the engine serves, by name. Raises _NotWell with the cure where a setting is the likely cause."""
+        timeout = aiohttp.ClientTimeout(total=self._settings.connect_timeout_s)
+        async with self._session.get(f"{self._base}/health", timeout=timeout) as health:
+            if health.status == 404:
+                raise _NotWell("its /health is a 404: is upstream.url a vLLM server?")
+            if health.status != 200:
+                raise _NotWell(f"its /health has status {health.status}")
+        async with self._session.get(f"{self._base}/v1/models", timeout=timeout) as listing:
+            if listing.status in (401, 403):
+                raise _NotWell("it wants another key: set upstream.api_key to its --api-key")
+            raw = await listing.read()
+        try:
+            cards = orjson.loads(raw)["data"]
+            return {
+                str(card["id"]): ServedModel(str(card["id"]), _length(card.get("max_model_len")), card.get("parent"))
+                for card in cards
+            }
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise _NotWell("its /v1/models is not what vLLM answers: is upstream.url a vLLM server?") from None
 
     async def watch(self) -> None:
         """Looks at the engine for ever."""

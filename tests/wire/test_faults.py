@@ -8,8 +8,10 @@ from typing import Any
 
 import openai
 import pytest
+from aiohttp import web
 
 from indexes.ledger.records import LedgerError
+from tests.fakes.loopback import served
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MODEL, Close, Fail, Raw, Say, Script, Stall
 from tests.wire.harness import (
@@ -84,6 +86,42 @@ async def test_engine_that_was_never_up_is_named(engine: FakeVllm, state: Path) 
             while (await lethe.get("/readyz")).status != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert (await lethe.chat()).status == 200
+
+
+async def test_upstream_may_be_named_as_clients_name_it(engine: FakeVllm, state: Path) -> None:
+    async with started(engine, state, {"upstream": {"url": f"{engine.url}/v1/"}}) as lethe:
+        assert (await lethe.get("/readyz")).status == 200
+        assert (await lethe.chat()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "says"),
+    [
+        ("/v1/models", 401, b'{"error":"Unauthorized"}', "set upstream.api_key to its --api-key"),
+        ("/v1/models", 200, b"<html>", "is upstream.url a vLLM server?"),
+        ("/v1/models", 200, b'{"models": []}', "is upstream.url a vLLM server?"),
+        ("/v1/models", 200, b'{"data": [7]}', "is upstream.url a vLLM server?"),
+        ("/health", 404, b"not here", "is upstream.url a vLLM server?"),
+        ("/health", 500, b"", "its /health has status 500"),
+    ],
+)
+async def test_upstream_that_cannot_be_used_names_the_setting(
+    state: Path, path: str, status: int, body: bytes, says: str
+) -> None:
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status, body=body) if request.path == path else web.Response()
+
+    app.router.add_get("/{path:.*}", answer)
+    async with served(app) as url:
+        other = FakeVllm()
+        other.url, other.healthy = url, False
+        async with started(other, state) as lethe:
+            await lethe.server.upstream.look()
+            reason = (await lethe.get("/readyz")).body["reason"]
+            assert reason.startswith("the engine does not answer (")
+            assert says in reason
 
 
 async def test_engine_that_does_not_take_the_connection_is_a_504(engine: FakeVllm, state: Path) -> None:
