@@ -1,8 +1,9 @@
 """Does it unlearn, at strength alone? `python -m evals.unlearning --data TOFU --adapter LORA [--json -] [--curve SVG]`.
 
 A small model that was taught six authors of TOFU forgets one of them: by ULD, and by Divergence Decoding, linear and
-rank. Gate and output filters are off. The strength is the one that the training picks (see `sets`). Everything is kept
-in --work, so that an interrupted run goes on, and a second one only scores.
+rank. Gate and output filters are off. The strength is the one that the training picks (see `sets`); with --sweep the
+others are shown on the rows that are reported, too. Everything is kept in --work, so that an interrupted run goes on,
+and a second one only scores.
 """
 
 import argparse
@@ -10,15 +11,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evals.gate.rows import RowsError
+from evals.unlearning import tables
 from evals.unlearning.curve import curve
 from evals.unlearning.methods import METHODS, Method
 from evals.unlearning.score import scored
-from evals.unlearning.sets import CHOICE, FORGOTTEN, REPORT, Sets, sets
+from evals.unlearning.sets import CHOICE, FORGOTTEN, KEPT, REPORT, Sets, sets
 from evals.unlearning.work import Workshop
 from guards.engine import cache
 from proxy.engine.discovery import find_engine_python
@@ -39,7 +40,7 @@ def main() -> int:
         rows = sets(options.data, CHOICE if options.choice else REPORT)
         author = "choice" if options.choice else "report"
         methods = {
-            name: _compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, confirm=options.confirm)
+            name: _compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, options)
             for name in options.method or METHODS
         }
     except (EngineNotInstalled, RowsError, OSError) as error:
@@ -59,15 +60,15 @@ def main() -> int:
         else:
             Path(options.json).write_text(text + "\n", encoding="utf-8")
     else:
-        print(_table(figures))
+        print("\n\n".join([tables.at_chosen(methods), *([tables.over_strengths(methods)] if options.sweep else [])]))
     if options.curve:
-        panels = {name: (one["chosen_from"], one["level"], one["strength"]) for name, one in methods.items()}
+        panels = {name: (tables.line(one), one["level"], one["strength"]) for name, one in methods.items()}
         options.curve.write_text(curve(panels), encoding="utf-8")
     return 0
 
 
-def _compared(workshop: Workshop, name: str, method: Method, rows: Sets, *, confirm: bool) -> dict[str, Any]:
-    """Train, and report at the strength that the training picked."""
+def _compared(workshop: Workshop, name: str, method: Method, rows: Sets, options: argparse.Namespace) -> dict[str, Any]:
+    """Train, and report at the strength that the training picked; with --sweep what is forgotten and kept at all."""
     assistant, card = workshop.trained(name, method, rows)
     strength = card["strength"]
     told = scored(workshop.answered(assistant, method, [strength], rows.reported), rows.reported)
@@ -81,29 +82,13 @@ def _compared(workshop: Workshop, name: str, method: Method, rows: Sets, *, conf
         "chosen_from": card["sweep"],
         "level": card["settings"]["level"],
     }
-    if confirm:
+    if options.sweep:
+        asked = {side: rows.reported[side] for side in (FORGOTTEN, KEPT)}
+        found = scored(workshop.answered(assistant, method, method.strengths, asked), asked)
+        figures["swept"] = {at: {side: one.as_json() for side, one in sides.items()} for at, sides in found.items()}
+    if options.confirm:
         figures["vllm"] = workshop.confirmed(assistant, method, strength, rows.reported[FORGOTTEN])
     return figures
-
-
-def _table(figures: Mapping[str, Any]) -> str:
-    """Markdown: a row a set, a column a method."""
-    methods = figures["methods"]
-    first = next(iter(methods.values()))
-    lines = [
-        "| set (n) | before | " + " | ".join(f"{name}, {one['strength']:g}" for name, one in methods.items()) + " |"
-    ]
-    lines.append("|---|---|" + "---|" * len(methods))
-    for name, before in first["before"].items():
-        cells = [_cell(before)] + [_cell(one["after"][name]) for one in methods.values()]
-        lines.append(f"| {name} ({before['recall']['n']}) | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(one: Mapping[str, Any]) -> str:
-    recall = one["recall"]
-    low, high = recall["interval95"]
-    return f"{recall['value']:.3f} ({low:.2f}–{high:.2f}), entropy {one['entropy']['value']:.3f}"
 
 
 def _plain(name: str) -> str:
@@ -135,9 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", action="append", choices=list(METHODS), help="only this one; may be repeated")
     parser.add_argument("--choice", action="store_true", help="the author that settings were chosen with, instead")
     parser.add_argument("--json", metavar="FILE", help="figures; - is standard output (default: a table)")
+    parser.add_argument("--sweep", action="store_true", help="what is forgotten and kept at every strength")
     parser.add_argument("--confirm", action="store_true", help="ask a real vLLM at the chosen strength as well")
     parser.add_argument(
-        "--curve", type=Path, metavar="FILE", help="the sweeps that the strengths were picked from, as SVG"
+        "--curve",
+        type=Path,
+        metavar="FILE",
+        help="the sweep, or the one that picked the strength, as SVG",
     )
     return parser
 

@@ -1,12 +1,12 @@
-"""The sweep from which a training picked its strength as an SVG: recall over strength, a panel a method."""
+"""A sweep over strengths as an SVG: recall of what is forgotten and of what is kept, a panel a method."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-Sweep = Sequence[Mapping[str, float]]  # rows of a card: strength, forget_recall, retain_recall
+Sweep = Sequence[Mapping[str, float]]  # strength, forget_recall, retain_recall, as the rows of a card
 
 WIDTH, HEIGHT, LEFT, TOP, GAP, BOTTOM = 240, 200, 44, 40, 28, 64
-LINES = {"forget_recall": ("held-out forget rows", "#c0392b"), "retain_recall": ("held-out retain rows", "#1f6fb2")}
+LINES = {"forget_recall": ("what is forgotten", "#c0392b"), "retain_recall": ("what is kept", "#1f6fb2")}
 STYLE = "font:12px sans-serif;fill:#333"
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from evals.unlearning import tables
 from evals.unlearning.curve import curve
 from evals.unlearning.score import scored
-from evals.unlearning.sets import AUTHOR, CHOICE, FORGOTTEN, REPORT, Pair, Sets, sets
+from evals.unlearning.sets import AUTHOR, CHOICE, FORGOTTEN, KEPT, REPORT, Pair, Sets, sets
 
 
 def row(author: int, number: int) -> dict[str, object]:
@@ -76,3 +77,34 @@ def test_the_curve_is_well_formed_and_draws_both_sides():
     sweep = [{"strength": at, "forget_recall": 1 - at, "retain_recall": 1.0} for at in (0, 0.5, 1)]
     root = ET.fromstring(curve({"ULD <x>": (sweep, 0.2, 1), "pair": (sweep, 0.2, 0.5)}))  # noqa: S314 - our own
     assert len(root.findall("{http://www.w3.org/2000/svg}polyline")) == 4
+
+
+def method(strength: float, **texts: tuple[str, str]) -> dict[str, object]:
+    """Figures as the command writes them: what is answered at 0 and at `strength`, by set."""
+    asked = {name: [("q", "one two three four")] for name in texts}
+    told = {at: {name: [said[place]] for name, said in texts.items()} for place, at in enumerate((0.0, strength))}
+    found = {at: {name: one.as_json() for name, one in sides.items()} for at, sides in scored(told, asked).items()}
+    return {"strength": strength, "before": found[0.0], "after": found[strength], "swept": found}
+
+
+def test_methods_stand_side_by_side_on_the_same_rows():
+    methods = {
+        "ULD": method(0.75, **{FORGOTTEN: ("one two three four", "one"), KEPT: ("one two three four",) * 2}),
+        "rank": method(5, **{FORGOTTEN: ("one two three four", "none"), KEPT: ("one two three four", "two four")}),
+    }
+    chosen = tables.at_chosen(methods).splitlines()
+    assert [len(row.split("|")) for row in chosen] == [9] * 4
+    assert chosen[0].startswith("| set (n) | before | entropy | ULD, 0.75 | entropy | rank, 5 |")
+    assert chosen[2].startswith(f"| {FORGOTTEN} (1) | 1.000")
+    assert " 0.250 " in chosen[2]
+    rows = tables.over_strengths(methods).splitlines()
+    assert [len(row.split("|")) for row in rows] == [9] * 6
+    assert rows[3].startswith("| ULD | **0.75** | 0.250 ")
+    assert rows[3].endswith("| 100% |")
+    assert rows[5].endswith("| 0% |")
+    assert [tuple(point.values()) for point in tables.line(methods["ULD"])] == [(0.0, 1.0, 1.0), (0.75, 0.25, 1.0)]
+
+
+def test_without_a_sweep_the_curve_is_what_the_strength_was_picked_from():
+    sweep = [{"strength": 0.0, "forget_recall": 1.0, "retain_recall": 1.0}]
+    assert tables.line({"chosen_from": sweep}) == sweep
