@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.postgresql import NoPostgres, PostgresServer, postgres_server
 from tests.properties import settle
 
 settle()
+# A suite that was started in the background ignores Ctrl-C, and so would every command that it starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 START_LIMIT_S = 240  # 30 s alone on two cores; tests of others may run beside
 

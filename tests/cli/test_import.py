@@ -16,7 +16,7 @@ from proxy.cli.import_lines import BATCH_BYTES, BATCH_ENTRIES, BadLines, batches
 from tests.cli.conftest import Run, out, parsed, runner
 from tests.clients.system import LETHE, Forgetting, System, forget_set, json_of, serving
 
-MANY = 10 * BATCH_ENTRIES  # more than one that is seen and those that are under way then
+MANY = 7 * BATCH_ENTRIES  # more than one that is seen and those that are under way then
 NOWHERE = "http://127.0.0.1:1"
 
 
