@@ -5,8 +5,12 @@ from aiohttp import web
 from indexes.entries import Entry
 from proxy.admin.calls import admin_of, body_of, json_reply, set_of
 from proxy.admin.models import MAX_BATCH, ReceiptBody
+from proxy.audit.chain import Record, standing
 from proxy.audit.receipt import receipt
+from proxy.errors import Conflicting
 from proxy.server import Server
+
+ATTEMPTS = 5  # at a receipt of a set that is being changed
 
 
 def routes() -> list[web.RouteDef]:
@@ -39,11 +43,11 @@ async def make_receipt(request: web.Request) -> web.Response:
     server, _ = admin_of(request)
     body = await body_of(request, ReceiptBody)
     forget_set = set_of(server, request)
-    history = await server.audit.records(forget_set.id)
+    entries, history = await _as_of_one_moment(server, forget_set.id)
     made = receipt(
         server.audit,
         forget_set,
-        await _all(server, forget_set.id),
+        entries,
         history,
         server.audit.head,
         server={
@@ -54,6 +58,17 @@ async def make_receipt(request: web.Request) -> web.Response:
         evidence=body.evidence,
     )
     return json_reply(made, status=201)
+
+
+async def _as_of_one_moment(server: Server, set_id: str) -> tuple[list[Entry], list[Record]]:
+    """Entries of a set and the records that led to them. Raises Conflicting while the set does not hold still."""
+    for _ in range(ATTEMPTS):
+        before = server.catalogue.current.number
+        entries = await _all(server, set_id)
+        history = await server.audit.records(set_id)
+        if all(one["generation"] <= before for one in standing(history)):
+            return entries, history
+    raise Conflicting(f"'{set_id}' is being changed all the while: ask again when it is not")
 
 
 async def _all(server: Server, set_id: str) -> list[Entry]:

@@ -6,6 +6,8 @@ Rules
 2. Numbers count from 1 without a gap.
 3. Whoever changes, removes, adds or reorders a record breaks one of these, or needs the key. What is cut off the end
    shows beside a later receipt or the ledger, which both name the last record.
+4. A record of the action `ledger.restored` says that the ledger has none of the changes after its generation any more,
+   because it was restored from a backup or begun anew. What follows it are the changes of that ledger.
 
 No I/O.
 """
@@ -23,7 +25,7 @@ FIRST = "0" * 64
 
 Record = dict[str, Any]
 
-FIELDS = ("number", "generation", "at", "actor", "action", "set", "entry", "content", "previous", "hash", "signature")
+RESTORED = "ledger.restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,18 @@ def hash_of(record: Mapping[str, Any]) -> str:
     """The hash that a record must have."""
     signed = {name: value for name, value in record.items() if name not in ("hash", "signature")}
     return hashlib.sha256(canonical(signed)).hexdigest()
+
+
+def standing(records: Iterable[Record]) -> list[Record]:
+    """The records of changes that the ledger still has, in order: without those that a restored ledger has lost."""
+    found: list[Record] = []
+    for record in records:
+        if record["action"] != RESTORED:
+            found.append(record)
+            continue
+        while found and found[-1]["generation"] > record["generation"]:
+            found.pop()
+    return found
 
 
 def problems(lines: Iterable[bytes], key: PublicKey, *, ends: Head | None = None) -> list[str]:

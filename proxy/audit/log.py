@@ -1,7 +1,8 @@
 """The audit log: every change of the ledger as a signed record in an append-only file.
 
 It follows the ledger, whose change log is committed with each change: a record that a crash kept from being written is
-written at the next start, and none is written for a change that did not happen.
+written at the next start, and none is written for a change that did not happen. A ledger that was restored from a
+backup, or begun anew, lacks changes that the log has, and numbers others like them: the log says so and follows it.
 
 Of the processes on one state folder one writes, whoever holds the lock; the others read what it wrote, and one of them
 takes over when it ends. Machines of their own keep logs of their own, each of them whole.
@@ -12,20 +13,23 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
 
-from indexes.entries import Entry, ForgetSet
+from indexes.entries import Entry, ForgetSet, State, Storage
 from indexes.ledger.records import Change, LedgerError, Missing
 from proxy.admin.models import entry_json, set_json
-from proxy.audit.chain import EMPTY, Head, Record, canonical, hash_of
+from proxy.audit.chain import EMPTY, RESTORED, Head, Record, canonical, hash_of, standing
 from proxy.audit.key import SigningKey
 from proxy.catalogue.catalogue import Catalogue
 
 LOG, KEY, LOCK = "audit.jsonl", "audit.key", "audit.lock"
+ACTING = ("kind", "texts", "names", "answers", "threshold")
+"""What of an entry decides what it acts on."""
 
 PAGE = 1000  # changes read at a time
 LOOK_EVERY_S = 0.5  # between looks at the generation in force; the ledger has the change meanwhile
@@ -46,6 +50,7 @@ class AuditLog:
         self._head, self._generation = EMPTY, 0
         self._lock: int | None = os.open(state / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         self._writes = False
+        self._agrees = False
 
     @property
     def head(self) -> Head:
@@ -70,13 +75,50 @@ class AuditLog:
         async with self._turn:
             if not await asyncio.to_thread(self._may_write):
                 return await self._as_written()
+            if not self._agrees:
+                await self._agree()
             while self._catalogue.current.number > self._generation:
                 changes = await self._catalogue.log(self._generation, PAGE)
                 if not changes:
                     break
-                contents = [await self._content(change) for change in changes]
-                await asyncio.to_thread(self._append, changes, contents)
+                written = [_record(change, *await self._left(change)) for change in changes]
+                await asyncio.to_thread(self._append, written)
             return self._head
+
+    async def _agree(self) -> None:
+        """Goes back to the last change that log and ledger have in common, where the ledger is another than it was."""
+        last = await asyncio.to_thread(self._last_standing)
+        if last is not None and not await self._has(last):
+            records = await asyncio.to_thread(self._parsed)
+            known = await self._times(last["generation"])
+            common = [one for one in standing(records) if known.get(one["generation"]) == one["at"]]
+            generation = common[-1]["generation"] if common else 0
+            _log.warning("ledger_restored", generation=generation, known=last["generation"])
+            told = Change(generation, datetime.now(UTC).isoformat(), "lethe", RESTORED, None, None)
+            await asyncio.to_thread(self._append, [_record(told, None, None)])
+        self._agrees = True
+
+    def _last_standing(self) -> Record | None:
+        """The last record of a change that the ledger had when the log was written."""
+        lines = self.lines()
+        last = orjson.loads(lines[-1]) if lines and self._head.hash else None
+        if last is not None and last["action"] == RESTORED:
+            return next(reversed(standing(self._parsed())), None)
+        return last
+
+    async def _has(self, record: Record) -> bool:
+        """Whether the ledger's change of that generation is the one of the record."""
+        changes = await self._catalogue.log(record["generation"] - 1, 1)
+        return bool(changes) and (changes[0].generation, changes[0].at) == (record["generation"], record["at"])
+
+    async def _times(self, until: int) -> dict[int, str]:
+        """When the ledger's changes were made, by generation."""
+        found: dict[int, str] = {}
+        after = 0
+        while after < until and (changes := await self._catalogue.log(after, PAGE)):
+            found |= {change.generation: change.at for change in changes}
+            after = changes[-1].generation
+        return found
 
     def _may_write(self) -> bool:
         """Whether this process is the one that writes; it becomes that when nobody else is."""
@@ -101,54 +143,62 @@ class AuditLog:
         return self._head
 
     async def records(self, set_id: str | None = None) -> list[Record]:
-        """All records, or those of one set."""
+        """All records, or those of one set, and those that say that the ledger is another."""
         await self.follow()
-        raw = await asyncio.to_thread(self.lines)
-        return [one for one in map(orjson.loads, raw) if set_id is None or one["set"] == set_id]
+        records = await asyncio.to_thread(self._parsed)
+        return [one for one in records if set_id is None or one["set"] == set_id or one["action"] == RESTORED]
 
     def lines(self) -> list[bytes]:
-        """The log as it stands."""
+        """The log as it stands, without a line that is being written."""
         try:
-            return self.path.read_bytes().splitlines()
+            raw = self.path.read_bytes()
         except FileNotFoundError:
             return []
+        return raw[: raw.rfind(b"\n") + 1].splitlines()
 
-    async def _content(self, change: Change) -> str | None:
-        """Hash of what the change left behind; None where it was removed, or has changed again since."""
+    def _parsed(self) -> list[Record]:
+        return [orjson.loads(line) for line in self.lines()]
+
+    async def _left(self, change: Change) -> tuple[str | None, str | None]:
+        """Hashes of what the change left behind, and of what of it acts; None where it was removed, or has changed
+        again since."""
         if change.set_id is None:
-            return None
+            return None, None
         if change.entry_id is None:
             found = self._catalogue.current.sets.get(change.set_id)
-            return self.of_set(found) if found and "remove" not in change.action else None
+            return (self.of_set(found) if found and "remove" not in change.action else None), None
         try:
             entry = await self._catalogue.entry(change.set_id, change.entry_id)
         except Missing:
-            return None
-        return self.of_entry(entry) if entry.generation == change.generation else None
+            return None, None
+        return (self.of_entry(entry), self.acting(entry)) if entry.generation == change.generation else (None, None)
 
     def of_entry(self, entry: Entry) -> str:
         """What stands for an entry in records and receipts."""
         return self.key.content_hash(canonical(_plain(entry_json(entry))))
 
+    def acting(self, entry: Entry) -> str | None:
+        """What stands for that of an entry by which requests and answers are judged; None where it is not enforced.
+
+        Of a sealed entry, whose texts are not there, it is the whole: any change counts.
+        """
+        if entry.state is not State.ACTIVE:
+            return None
+        if entry.storage is Storage.SEALED:
+            return self.of_entry(entry)
+        shown = _plain(entry_json(entry))
+        return self.key.content_hash(canonical({name: shown[name] for name in ACTING}))
+
     def of_set(self, forget_set: ForgetSet) -> str:
         """The same for a set."""
         return self.key.content_hash(canonical(_plain(set_json(forget_set))))
 
-    def _append(self, changes: Sequence[Change], contents: Sequence[str | None]) -> None:
+    def _append(self, records: Sequence[Record]) -> None:
+        """Numbers, chains and signs records, and writes them."""
         head = self._head
         written = []
-        for change, content in zip(changes, contents, strict=True):
-            record: Record = {
-                "number": head.number + 1,
-                "generation": change.generation,
-                "at": change.at,
-                "actor": change.actor,
-                "action": change.action,
-                "set": change.set_id,
-                "entry": change.entry_id,
-                "content": content,
-                "previous": head.hash,
-            }
+        for one in records:
+            record = {"number": head.number + 1, **one, "previous": head.hash}
             record["hash"] = hash_of(record)
             record["signature"] = self.key.sign(record["hash"].encode())
             head = Head(record["number"], record["hash"])
@@ -157,7 +207,20 @@ class AuditLog:
             file.write(b"".join(written))
             file.flush()
             os.fsync(file.fileno())
-        self._head, self._generation = head, changes[-1].generation
+        self._head, self._generation = head, records[-1]["generation"]
+
+
+def _record(change: Change, content: str | None, acts: str | None) -> Record:
+    return {
+        "generation": change.generation,
+        "at": change.at,
+        "actor": change.actor,
+        "action": change.action,
+        "set": change.set_id,
+        "entry": change.entry_id,
+        "content": content,
+        "acts": acts,
+    }
 
 
 def _last(path: Path, *, repair: bool = False) -> tuple[Head, int]:

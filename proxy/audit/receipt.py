@@ -1,13 +1,13 @@
 """Forgetting receipts: a signed record of what is forgotten of a set, since when, by whom, and what probes found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from indexes.entries import Entry, ForgetSet
-from proxy.audit.chain import Head, Record, canonical
+from proxy.audit.chain import Head, Record, canonical, standing
 from proxy.audit.key import AuditKeyError, PublicKey
 from proxy.audit.log import AuditLog
 
@@ -30,7 +30,10 @@ def receipt(
     evidence: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """A receipt of a set as it is now. Holds no forget text."""
-    since = {one["entry"]: one["at"] for one in history if one["entry"]}
+    of_entry: dict[str, list[Record]] = {}
+    for one in standing(history):
+        if one["entry"]:
+            of_entry.setdefault(one["entry"], []).append(one)
     made: dict[str, Any] = {
         "kind": KIND,
         "version": VERSION,
@@ -50,7 +53,7 @@ def receipt(
                 "state": entry.state.value,
                 "reference": entry.reference,
                 "created_by": entry.created_by,
-                "in_force_since": since.get(entry.id),
+                "in_force_since": _in_force_since(log.acting(entry), of_entry.get(entry.id, ())),
                 "expires_at": entry.expires_at.isoformat() if entry.expires_at else None,
                 "generation": entry.generation,
                 "content": log.of_entry(entry),
@@ -64,6 +67,22 @@ def receipt(
     }
     made = orjson.loads(orjson.dumps(made))
     return {**made, "signature": log.key.sign(canonical(made))}
+
+
+def _in_force_since(acts: str | None, records: Sequence[Record]) -> str | None:
+    """Since when an entry is enforced as it is now; None for one that is not, or of which there is no record.
+
+    Changes of what does not act (a label, a rung) do not begin anew. Where a record does not say what acted, because it
+    is of an earlier version or was followed at once by another change, the time after it is given: never too early.
+    """
+    if acts is None or not records:
+        return None
+    since = records[-1]
+    for one in reversed(records[:-1]):
+        if one.get("acts") != acts or since.get("acts") != acts:
+            break
+        since = one
+    return str(since["at"])
 
 
 def receipt_problems(found: Mapping[str, Any], expected: PublicKey | None = None) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.audit.chain import EMPTY, FIRST, Head, Record, hash_of, problems
+from proxy.audit.chain import EMPTY, FIRST, RESTORED, Head, Record, hash_of, problems, standing
 from proxy.audit.key import AuditKeyError, PublicKey, SigningKey
 
 KEY = SigningKey(bytes(range(32)))
@@ -28,6 +28,7 @@ def chain(length: int, key: SigningKey = KEY) -> list[Record]:
             "set": "art",
             "entry": f"fe_{number}",
             "content": "ab" * 32,
+            "acts": "cd" * 32,
             "previous": made[-1]["hash"] if made else FIRST,
         }
         record["hash"] = hash_of(record)
@@ -108,6 +109,16 @@ def test_what_is_cut_off_shows_beside_a_head() -> None:
     assert problems([], KEY.public, ends=head(records))
     assert problems(written(records), KEY.public, ends=Head(2, "0" * 64))
     assert problems(written(records), KEY.public, ends=EMPTY) == []
+
+
+def test_what_stands_is_what_the_ledger_still_has() -> None:
+    def told(*changes: tuple[int, str]) -> list[Record]:
+        return [{"generation": generation, "action": action} for generation, action in changes]
+
+    assert [one["generation"] for one in standing(told((1, "add"), (2, "add"), (3, "add")))] == [1, 2, 3]
+    restored = told((1, "add"), (2, "add"), (3, "add"), (1, RESTORED), (2, "remove"), (1, RESTORED), (2, "add"))
+    assert standing(restored) == told((1, "add"), (2, "add"))
+    assert standing(told((5, "add"), (0, RESTORED))) == []
 
 
 def test_another_key_is_found() -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
-from proxy.audit.chain import problems
+from proxy.audit.chain import RESTORED, problems
 from proxy.audit.log import LOG, AuditLog
 from proxy.cli.audit import audit
 from tests.fakes.vllm import FakeVllm
@@ -64,6 +66,39 @@ async def test_a_receipt_says_what_is_in_force_since_when(lethe: Lethe, tmp_path
     assert (done.exit_code, json.loads(done.stdout)["whole"]) == (0, True)
 
 
+async def test_in_force_is_what_is_enforced_as_it_is_now(lethe: Lethe) -> None:
+    async def changed(**fields: Any) -> Any:
+        assert (await lethe.admin("PATCH", "/sets/art/entries/f", fields)).status == 200
+        await lethe.server.audit.follow()  # changes that follow each other at once are told as one
+        return (await receipt_of(lethe))["entries"][0]["in_force_since"]
+
+    await lethe.forget(id="f")
+    [first] = (await receipt_of(lethe))["entries"]
+    since = first["in_force_since"]
+    assert await changed(label="another") == since
+    assert await changed(raised=1) == since
+    assert await changed(state="observe") is None
+    again = await changed(state="active")
+    assert again > since
+    assert await changed(threshold=0.6) > again
+
+
+async def test_a_receipt_of_a_set_that_does_not_hold_still_is_refused(
+    lethe: Lethe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lethe.forget(id="f")
+    read, labels = lethe.server.audit.records, iter("abcdefgh")
+
+    async def late(set_id: str | None = None) -> list[dict[str, Any]]:
+        await lethe.admin("PATCH", "/sets/art/entries/f", {"label": next(labels)})
+        return await read(set_id)
+
+    monkeypatch.setattr(lethe.server.audit, "records", late)
+    assert (await lethe.admin("POST", "/sets/art/receipts", {})).status == 409
+    monkeypatch.undo()
+    assert (await lethe.admin("POST", "/sets/art/receipts", {})).status == 201
+
+
 async def test_a_receipt_that_was_changed_is_found(lethe: Lethe, tmp_path: Path) -> None:
     await lethe.forget()
     found = await receipt_of(lethe)
@@ -101,6 +136,53 @@ async def test_the_chain_goes_on_after_a_restart_and_a_crash(engine: FakeVllm, s
         assert len(await log_of(lethe)) == len(first) + 1
     (tmp_path / "receipt.json").write_text(json.dumps(found))
     assert (await verified(tmp_path / "receipt.json", "--log", log)).exit_code == 0
+
+
+def ledger_files(state: Path) -> list[Path]:
+    return [path for path in state.iterdir() if path.name.startswith("ledger.sqlite3")]
+
+
+async def test_a_ledger_that_was_restored_is_followed_and_told(engine: FakeVllm, state: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backup.sqlite3"
+    async with started(engine, state) as lethe:
+        await lethe.make_set()
+        await lethe.forget(id="kept")
+        await log_of(lethe)
+    shutil.copyfile(state / "ledger.sqlite3", backup)
+    async with started(engine, state) as lethe:
+        for name in ("one", "two", "three"):
+            await lethe.forget(f"Who built the lighthouse {name}?", "Tomas Reinholt", id=name)
+        lost = await log_of(lethe)
+    for restores in (1, 2):
+        for file in ledger_files(state):
+            file.unlink()
+        shutil.copyfile(backup, state / "ledger.sqlite3")
+        async with started(engine, state) as lethe:
+            await lethe.forget("Who painted the ferry?", "Anna Brisk", id="later")
+            records = await log_of(lethe)
+            found = await receipt_of(lethe)
+        assert [one["hash"] for one in records[: len(lost)]] == [one["hash"] for one in lost]
+        assert [one["action"] for one in records[len(lost) :]] == [RESTORED, "entry.add"] * restores
+        assert records[-1]["entry"] == "later"
+        assert {one["id"] for one in found["entries"] if one["in_force_since"]} == {"kept", "later"}
+    (tmp_path / "receipt.json").write_text(json.dumps(found))
+    assert (await verified(tmp_path / "receipt.json", "--log", state / LOG)).exit_code == 0
+    async with started(engine, state) as lethe:
+        assert await log_of(lethe) == records  # the same ledger again is nothing to tell
+
+
+async def test_a_new_ledger_beside_an_old_log_is_followed_from_its_beginning(engine: FakeVllm, state: Path) -> None:
+    async with started(engine, state) as lethe:
+        await lethe.make_set()
+        await lethe.forget(id="f")
+        old = await log_of(lethe)
+    for file in ledger_files(state):
+        file.unlink()
+    async with started(engine, state) as lethe:
+        await lethe.make_set()
+        new = (await log_of(lethe))[len(old) :]
+        changes = (await lethe.admin("GET", "/audit")).body["data"]
+    assert [one["action"] for one in new] == [RESTORED, *(change["action"] for change in changes)]
 
 
 async def test_of_two_processes_on_a_folder_one_writes(lethe: Lethe) -> None:
