@@ -1,4 +1,4 @@
-"""Configuration: one YAML file, `${ENV}` for secrets, `LETHE_<SECTION>__<KEY>` overrides; parsed once, frozen.
+"""Configuration: what can be set, parsed once and frozen (`settings.py`: where it is written).
 
 A key that is not known is an error with a suggestion: a setting that is silently ignored protects nobody.
 """
@@ -7,15 +7,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from guards.engine.launch import Auxiliary, EngineConfig
 from guards.policy import DEFAULT_POLICY, Policy
 from indexes.sealed import SealError, SealingKeys
+from proxy.settings import Unreadable, merged, written
 from proxy.validation import problems
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -243,77 +243,10 @@ class Config(_Section):
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] = os.environ) -> Config:
     """Reads a configuration. `overrides` are nested settings that win over file and environment. Raises ConfigError."""
-    settings = _read(path, env) if path else {}
-    for source in (_from_env(env), overrides or {}):
-        settings = _merged(settings, source)
     try:
-        return Config.model_validate(settings)
+        return Config.model_validate(merged(written(path, env, Config), overrides or {}))
+    except Unreadable as error:
+        raise ConfigError(str(error)) from None
     except ValidationError as error:
         where = f"{path}: " if path else ""
         raise ConfigError("\n".join(f"{where}{message}" for _, message in problems(Config, error))) from None
-
-
-def _read(path: Path, env: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text("utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"there is no configuration file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({type(error).__name__})") from None
-    except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        line = f" in line {place.line + 1}" if place else ""
-        raise ConfigError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', 'syntax error')}") from None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path} must hold settings by name, such as 'listen:'")
-    expanded: dict[str, Any] = _expanded(settings, env)
-    return expanded
-
-
-def _expanded(value: Any, env: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _expanded(item, env) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expanded(item, env) for item in value]
-    if isinstance(value, str):
-        return re.sub(r"\$\{(\w+)\}", lambda m: _variable(m[1], env), value)
-    return value
-
-
-def _variable(name: str, env: Mapping[str, str]) -> str:
-    if name not in env:
-        raise ConfigError(f"the configuration uses ${{{name}}}, but the environment variable {name} is not set")
-    return env[name]
-
-
-def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in env.items():
-        if name.startswith("LETHE_") and "__" in name:
-            section, key = name.removeprefix("LETHE_").lower().split("__", 1)
-            found = _merged(found, {section: {key: _setting(name, value, section, key)}})
-    for name in ("state", "surface", "workers", "log_level"):
-        if setting := env.get(f"LETHE_{name.upper()}"):
-            found[name] = setting
-    return found
-
-
-def _setting(name: str, value: str, section: str, key: str) -> Any:
-    """A setting from the environment: lists and policies are YAML, the rest is not, so that a secret stays as it is."""
-    of_section = Config.model_fields.get(section)
-    field = getattr(of_section and of_section.annotation, "model_fields", {}).get(key)
-    if section != "policy" and not (field and get_origin(field.annotation) is tuple):
-        return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"the environment variable {name} is not valid YAML") from None
-
-
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        under = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(under, Mapping)
-        merged[key] = _merged(under, value) if both and under is not None else value
-    return merged

@@ -88,6 +88,10 @@ def test_everything_that_is_wrong_is_named_at_once(written: Any) -> None:
         ("- 1", "must hold settings by name"),
         ("7", "must hold settings by name"),
         ("!!python/object/apply:os.system [ls]", "not valid YAML"),
+        ("listen: {port: 1}\nadmin: {port: 2}\nlisten: {host: h}", "in line 3: 'listen' is given twice"),
+        ("policy:\n  style: unknown\n  style: refusal", "in line 3: 'style' is given twice"),
+        ("arms: &a {strict: *a}", "an alias that stands for what it is part of"),
+        ("engine: {args: &a [*a]}", "an alias that stands for what it is part of"),
     ],
 )
 def test_file_that_is_no_configuration(written: Any, text: str, says: str) -> None:
@@ -103,6 +107,13 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"state: caf\xe9")
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "latin.yaml", env={})
+
+
+def test_what_is_written_once_may_be_used_again(written: Any) -> None:
+    text = "listen: &here {host: h, port: 1}\nadmin: {<<: *here, port: 2}\nupstream: {url: 'http://h'}\nlimits: {}\n"
+    config = load(written(text), env={})
+    assert (config.listen.host, config.listen.port) == (config.admin.host, 1)
+    assert config.admin.port == 2
 
 
 def test_empty_file_is_all_defaults(written: Any) -> None:
@@ -168,6 +179,9 @@ def test_lists_and_policies_in_the_environment_are_yaml() -> None:
         ({"LETHE_POLICY__TRESHOLD": "1"}, "did you mean 'threshold'?"),
         ({"LETHE_POLICY__ON_MATCH": "[refuse"}, "LETHE_POLICY__ON_MATCH is not valid YAML"),
         ({"LETHE_SURFACE": "lax"}, "'surface'"),
+        ({"LETHE_LISTEN_PORT": "1"}, "LETHE_LISTEN_PORT sets nothing; did you mean LETHE_LISTEN__PORT?"),
+        ({"LETHE_POLICY_THRESHOLD": "1"}, "did you mean LETHE_POLICY__THRESHOLD?"),
+        ({"LETHE_ENGINE_KV_CACHE_GIB": "1"}, "did you mean LETHE_ENGINE__KV_CACHE_GIB?"),
     ],
 )
 def test_wrong_override_is_named(env: dict[str, str], says: str) -> None:
@@ -178,7 +192,17 @@ def test_wrong_override_is_named(env: dict[str, str], says: str) -> None:
 
 def test_other_variables_are_left_alone() -> None:
     env = {"LETHE_ADMIN_KEY": "k", "LETHE_CACHE": "/c", "LETHE_CONFIG": "x", "HOME__X": "1"}
-    assert load(None, env=env).listen.port == 8080
+    assert load(None, env=env | {"LETHE_ENGINE_PYTHON": "python", "LETHE_DB_PASSWORD": "p"}).listen.port == 8080
+
+
+def test_variable_that_the_file_uses_may_be_spelt_like_a_setting(written: Any) -> None:
+    config = load(written("upstream: {api_key: '${LETHE_UPSTREAM_API_KEY}'}"), env={"LETHE_UPSTREAM_API_KEY": "k"})
+    assert config.upstream.api_key == "k"
+
+
+def test_arms_in_the_environment_are_yaml() -> None:
+    config = load(None, env={"LETHE_ARMS__STRICT": "{threshold: 0.6, on_match: [refuse]}"})
+    assert config.arms == {"strict": {"threshold": 0.6, "on_match": ["refuse"]}}
 
 
 def test_configuration_does_not_change() -> None:
