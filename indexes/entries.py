@@ -8,12 +8,10 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from indexes.sealed.kept import Sealed
 from indexes.words import words_of
-
-if TYPE_CHECKING:
-    from indexes.sealed import Sealed
 
 
 class Kind(StrEnum):
@@ -67,7 +65,7 @@ class Entry:
     expires_at: datetime | None = None
     generation: int = 0
     storage: Storage = Storage.CLEAR
-    sealed: "Sealed | None" = None
+    sealed: Sealed | None = None
 
     def __repr__(self) -> str:
         return (

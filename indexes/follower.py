@@ -16,8 +16,9 @@ import numpy as np
 
 from indexes.embedder import Embedder
 from indexes.entries import Entry, ForgetSet
-from indexes.generation import ForgetIndex, cues
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.records import Ledger, LedgerError, set_owner
+from indexes.told import cues
 from indexes.vectors import Vectors
 
 PAGE = 1000  # entries, or lines of the change log, that are read at a time

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from guards.engine.launch import Auxiliary, EngineConfig
 from guards.policy import DEFAULT_POLICY, Policy
-from indexes.sealed import SealError, SealingKeys
+from indexes.sealed.keys import SealError, SealingKeys
 from proxy.settings import Unreadable, merged, written
 from proxy.validation import problems
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from indexes.entries import Entry, EntryError, Storage, check, content_digest
-from indexes.sealed import SealingKeys, sealed
+from indexes.sealed.keys import SealingKeys
+from indexes.sealed.sealing import sealed
 from indexes.told import cues
 
 

@@ -19,7 +19,8 @@ from bench.stats import emit, median, percentile
 from guards.stream.json_text import JsonTextFilter
 from guards.stream.phrase import Cut, PhraseFilter, Release
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from proxy.dialects.base import Call
 from proxy.dialects.chat import Chat
 from proxy.guarded import GuardedStream

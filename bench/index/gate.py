@@ -12,7 +12,8 @@ from bench.index.rows import WORDED, unit
 from bench.stats import median
 from indexes.embedder import Embedder
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.reading import Reader
 from indexes.vectors import Vectors
 

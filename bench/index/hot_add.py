@@ -13,7 +13,7 @@ from bench.index.gate import named
 from bench.index.rows import unit
 from bench.stats import percentile
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.scan import Scan, scan_of
 from indexes.vectors import Vectors
 from indexes.windows import windows_of

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.index.gate import named
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 
 
 def tables(entries: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from bench.index.gate import PROMPTS, named
 from bench.index.rows import SyntheticRows
 from bench.stats import percentile
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.phrases import PhraseWalk
 from indexes.scan import Scan, scan_of
 from indexes.snapshots.files import SnapshotFolder, load

@@ -16,8 +16,10 @@ from guards.policy import DEFAULT_POLICY, Policy
 from indexes.calibration import DEFAULT_WEIGHTS
 from indexes.embedder import Embedder
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation, cues
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.reading import Reader
+from indexes.told import cues
 
 SET = "eval"
 BATCH = 32  # texts whose windows are embedded together

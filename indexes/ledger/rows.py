@@ -6,7 +6,7 @@ from typing import Any
 
 from indexes.entries import Entry, Kind, State, Storage
 from indexes.ledger.records import Member
-from indexes.sealed import Sealed
+from indexes.sealed.kept import Sealed
 
 ENTRY_COLUMNS = (
     "id, set_id, kind, body, label, threshold, state, reference, created_by, created_at, expires_at, generation, "

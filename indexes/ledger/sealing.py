@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from indexes.ledger.records import Ledger, LedgerError
 from indexes.ledger.sql import SqlLedger
-from indexes.sealed import Sealed, SealingKeys
+from indexes.sealed.kept import Sealed
+from indexes.sealed.keys import SealingKeys
 
 MARK = "sealing"
 PAGE = 500  # entries rewritten at a time

@@ -18,7 +18,7 @@ import numpy as np
 
 from indexes import mapped
 from indexes.columns import part, under
-from indexes.generation import Base
+from indexes.forget_index import Base
 from indexes.mapped import Head, MappedError
 from indexes.names.frozen import FrozenNames
 from indexes.phrases import FrozenPhrases

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from indexes.ledger.records import Ledger
 from indexes.mapped import Head
-from indexes.sealed import SealingKeys
+from indexes.sealed.keys import SealingKeys
 
 FORMAT = 1
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from indexes.embedder import Embedder
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.opening import open_ledger
 from indexes.ledger.records import Ledger, LedgerError
-from indexes.sealed import SealingKeys
+from indexes.sealed.keys import SealingKeys
 from indexes.snapshots.files import SnapshotError, SnapshotFolder
 from indexes.snapshots.fitting import MadeOf, history_of
 from indexes.snapshots.start import opened

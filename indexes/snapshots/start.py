@@ -3,9 +3,9 @@
 from collections.abc import Container
 from pathlib import Path
 
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.records import Ledger, set_owner
-from indexes.sealed import SealingKeys
+from indexes.sealed.keys import SealingKeys
 from indexes.snapshots.files import SnapshotError, SnapshotFolder, head_of, load
 from indexes.snapshots.fitting import MadeOf, history_of
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from indexes.entries import MAX_RAISED, Entry, ForgetSet, Kind, State, Storage
-from indexes.sealed import Sealed
+from indexes.sealed.kept import Sealed
 from proxy.exchange import GUARDED, RAW
 
 MAX_BATCH = 1000  # entries per call: one transaction, held in memory; more goes through import

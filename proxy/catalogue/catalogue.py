@@ -16,7 +16,7 @@ from collections.abc import Callable
 from guards.policy import Policy
 from indexes.entries import Entry, Storage
 from indexes.ledger.records import Change, Ledger, Missing
-from indexes.sealed import SealingKeys
+from indexes.sealed.keys import SealingKeys
 from proxy.catalogue.changes import Changes
 from proxy.catalogue.enforcing import Enforcing
 from proxy.catalogue.keys import StoredKeys

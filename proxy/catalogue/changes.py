@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from indexes.entries import Entry, ForgetSet, State, check
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.records import Ledger, Missing, NewEntry, Once, Overtaken
-from indexes.sealed import SealingKeys
+from indexes.sealed.keys import SealingKeys
 from proxy.catalogue.embedding import Embedding
 from proxy.catalogue.enforcing import Enforcing
 from proxy.catalogue.policies import Policies

@@ -24,7 +24,7 @@ import structlog
 from guards.engine.cache import CacheError
 from indexes.embedder import Embedder, EmbedderError
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.records import CHOICE, CHOICES, Conflict, Ledger, LedgerError
 from indexes.vectors import Vectors
 from proxy.catalogue.choice import CONFIGURED, Choice, Embedders, Named, Source

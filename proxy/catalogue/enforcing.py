@@ -21,9 +21,9 @@ import structlog
 
 from indexes.embedder import Embedder
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.records import Documents, Heads, Ledger, LedgerError
-from indexes.sealed import SealError, SealingKeys
+from indexes.sealed.keys import SealError, SealingKeys
 from proxy.catalogue.pace import Pace
 from proxy.keys import KeyRing
 from proxy.metrics import Metrics

@@ -20,7 +20,7 @@ import structlog
 
 import indexes
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.records import Ledger, LedgerError
 from indexes.snapshots.files import SnapshotError, SnapshotFolder
 from indexes.snapshots.fitting import MadeOf

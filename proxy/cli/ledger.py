@@ -16,7 +16,7 @@ from indexes.ledger.schema import COLUMNS, VERSION
 from indexes.ledger.sealing import lay_over
 from indexes.ledger.sql import SqlLedger
 from indexes.ledger.sqlite import SqliteLedger
-from indexes.sealed import new_key
+from indexes.sealed.keys import new_key
 from proxy.cli.output import CONFIG_WRONG, count, fail, json_option, print_json, say, warnings
 from proxy.config import Config, ConfigError, load
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.words import words_of
 from proxy.dialects.base import Call, Dialect
 from proxy.dialects.chat import Chat

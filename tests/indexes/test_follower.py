@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from indexes.entries import Entry, ForgetSet, Kind, State, Storage
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex, Generation, cues
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.ledger.records import Ledger, LedgerError, NewEntry
 from indexes.ledger.sqlite import SqliteLedger
 from indexes.scan import scan_of
-from indexes.sealed import SealingKeys, new_key, sealed
+from indexes.sealed.keys import SealingKeys, new_key
+from indexes.sealed.sealing import sealed
+from indexes.told import cues
 from indexes.vectors import Vectors
 from indexes.windows import windows_of
 from tests.fakes.embedder import BagEmbedder

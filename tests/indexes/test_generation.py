@@ -16,14 +16,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from indexes import generation as generation_module
+from indexes import forget_index as forget_index_module
 from indexes.calibration import SIMILARITY_ONLY
 from indexes.entries import Entry, ForgetSet, Kind, State
-from indexes.generation import FLOOR, NEIGHBOURS, ROUNDING, ForgetIndex, Generation, cues
+from indexes.forget_index import ForgetIndex
+from indexes.generation import FLOOR, NEIGHBOURS, ROUNDING, Generation
 from indexes.growing import GrowingVectors
 from indexes.matches import Match, Via
 from indexes.phrases import PhraseWalk, pieces
 from indexes.scan import Scan, scan_of
+from indexes.told import cues
 from indexes.windows import windows_of
 from indexes.words import words_of
 from tests.fakes.embedder import BagEmbedder
@@ -247,7 +249,7 @@ def forbidden(generation: Generation) -> set[str]:
 
 @pytest.mark.parametrize("bulk_at", [4096, 8])
 def test_generations_are_versions(bulk_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation_module, "GrowingVectors", functools.partial(GrowingVectors, bulk_at=bulk_at))
+    monkeypatch.setattr(forget_index_module, "GrowingVectors", functools.partial(GrowingVectors, bulk_at=bulk_at))
     run_state_machine_as_test(Versions, settings=settings(max_examples=25, stateful_step_count=20))
 
 

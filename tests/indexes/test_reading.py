@@ -7,9 +7,11 @@ import pytest
 
 from indexes.embedder import ContextEmbedder, InContext, Span
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation, cues
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.reading import Reader
 from indexes.scan import Scan
+from indexes.told import cues
 from tests.fakes.embedder import BagEmbedder
 
 THRESHOLD = 0.75

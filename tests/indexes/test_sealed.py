@@ -6,11 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexes.entries import Entry, Kind, Storage, check
-from indexes.generation import ForgetIndex, Generation
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.matches import Via
 from indexes.phrases import PhraseTable, PhraseWalk, pieces
 from indexes.scan import scan_of
-from indexes.sealed import Phrases, Sealed, SealedPhraseTable, SealError, SealingKeys, new_key, sealed
+from indexes.sealed.kept import Phrases, Sealed
+from indexes.sealed.keys import SealError, SealingKeys, new_key
+from indexes.sealed.lookup import SealedPhraseTable
+from indexes.sealed.sealing import sealed
 from indexes.told import cues
 from indexes.windows import windows_of
 from indexes.words import words_of

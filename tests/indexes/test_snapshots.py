@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from indexes import growing
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.follower import IndexFollower
-from indexes.generation import Base, ForgetIndex
+from indexes.forget_index import Base, ForgetIndex
 from indexes.ledger.backup import back_up
 from indexes.ledger.records import Ledger, NewEntry
 from indexes.ledger.sealing import bound
 from indexes.ledger.sqlite import SqliteLedger
-from indexes.sealed import SealingKeys, sealed
+from indexes.sealed.keys import SealingKeys
+from indexes.sealed.sealing import sealed
 from indexes.snapshots import fitting, start
 from indexes.snapshots.files import SnapshotBusy, SnapshotFolder, head_of, load
 from indexes.snapshots.fitting import MadeOf

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex, Generation
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.names.slips import one_slip_away
 from indexes.reading import MENDED, MISSPELT, Reader
 from indexes.spelling import Spelling

@@ -7,7 +7,7 @@ import pytest
 
 from indexes.embedder import EmbedderError
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from proxy.catalogue.choice import CONFIGURED, Choice, Embedders, Named, Source
 from proxy.catalogue.pace import Pace
 from proxy.config import Config

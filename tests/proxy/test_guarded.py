@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.entries import Entry, ForgetSet, Kind, State
-from indexes.generation import ForgetIndex, Generation
+from indexes.forget_index import ForgetIndex
+from indexes.generation import Generation
 from indexes.words import words_of
 from proxy.dialects.base import Call, Dialect, Head, Usage
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
+from proxy.dialects.responses import Responses
 from proxy.dialects.sse import BrokenStream, EventSplitter, events_of
 from proxy.errors import UpstreamFailed
 from proxy.guarded import GuardedStream, WholeAnswer
@@ -357,3 +359,17 @@ def test_own_answers_are_valid_streams(chat: bool) -> None:
     assert usage["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     assert usage["id"] == ("chatcmpl-x" if chat else "cmpl-x")
     assert b'"usage"' not in b"".join(dialect.spoken(request_for(1), Head("x", 1, "m"), ["No idea."], Usage(1, 2)))
+
+
+@pytest.mark.parametrize("by_sentence", [False, True])
+def test_equal_strings_of_an_answer_are_judged_each_by_itself(generation: Generation, *, by_sentence: bool) -> None:
+    """Two calls of one tool, as a model makes them side by side."""
+    call = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "weather", "arguments": '{"city": "Oslo"}'}
+    output = [{**call, "status": "completed"}, {**call, "id": "f2", "call_id": "c2", "status": "completed"}]
+    answer = {"id": "r", "object": "response", "status": "completed", "model": "m", "output": output}
+    whole = WholeAnswer(Responses(), request_for(1), answer, generation, None, by_sentence=by_sentence)
+    for sentence in whole.sentences:
+        sentence.tells = False
+    checked = whole.checked()
+    assert checked is not None
+    assert [item["name"] for item in json.loads(checked)["output"]] == ["weather", "weather"]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from indexes.entries import Entry, ForgetSet, Kind
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from proxy.catalogue.snapshots import GROWN, REMOVED_S, is_due
 
 

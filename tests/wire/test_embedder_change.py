@@ -9,7 +9,7 @@ import pytest
 
 from indexes.embedder import Embedder, EmbedderError
 from indexes.ledger.records import set_owner
-from indexes.sealed import new_key
+from indexes.sealed.keys import new_key
 from indexes.vectors import Vectors
 from proxy.catalogue import embedder_change
 from proxy.catalogue.choice import Embedders, Source

@@ -11,7 +11,7 @@ from indexes.ledger.opening import open_ledger
 from indexes.ledger.records import LedgerError
 from indexes.ledger.sealing import lay_over
 from indexes.ledger.sql import SqlLedger
-from indexes.sealed import SealingKeys
+from indexes.sealed.keys import SealingKeys
 from proxy.config import ConfigError
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import Say

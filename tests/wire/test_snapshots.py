@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from proxy.catalogue import snapshots
 from tests.fakes.vllm import FakeVllm
 from tests.postgresql import PostgresServer

@@ -15,7 +15,7 @@ import pytest
 
 from indexes.entries import ForgetSet
 from indexes.follower import IndexFollower
-from indexes.generation import ForgetIndex
+from indexes.forget_index import ForgetIndex
 from indexes.ledger.opening import open_ledger
 from indexes.ledger.records import Ledger
 from indexes.snapshots.files import SnapshotFolder

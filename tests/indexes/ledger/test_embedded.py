@@ -8,7 +8,8 @@ import pytest
 
 from indexes.entries import Entry, ForgetSet, Kind, Storage
 from indexes.ledger.records import CHOICE, CHOICES, Conflict, Ledger, NewEntry, set_owner
-from indexes.sealed import SealingKeys, new_key, sealed
+from indexes.sealed.keys import SealingKeys, new_key
+from indexes.sealed.sealing import sealed
 from indexes.vectors import Vectors
 
 OLD, NEW = "embedder:1", "embedder:2"
