@@ -7,9 +7,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help up test env env-test models check lock clean results
 
-# The first Python that is new enough; if none is, the set-up says so.
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+# The first Python that is new enough.
+PYTHON ?= $(or $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done), \
+	$(error Python 3.11 or newer is needed and none was found: install one, or say where it is, as in \
+	'make PYTHON=/opt/python3.12/bin/python3 up'))
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12

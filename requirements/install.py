@@ -14,6 +14,8 @@ goes on where it stopped. Environment: LETHE_PIP_ARGS is passed to every `pip in
 LETHE_ENGINE is `cpu` or `gpu`.
 """
 
+from __future__ import annotations  # so that an older Python gets as far as being refused in words
+
 import contextlib
 import fcntl
 import hashlib

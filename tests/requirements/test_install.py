@@ -1,6 +1,8 @@
 """The set-up script, with a pip that only notes what it was asked for; and what must hold for the pinned lists."""
 
+import ast
 import importlib.util
+import shutil
 import subprocess
 import sys
 import types
@@ -112,6 +114,45 @@ def test_an_old_python_is_refused_with_the_cure(
     assert install.main(["proxy"]) == 1
     assert "make PYTHON=" in capsys.readouterr().err
     assert not install.asked
+
+
+def test_an_older_python_can_read_the_script_as_far_as_the_refusal():
+    """Debian 10 and Ubuntu 20.04 have 3.7 and 3.8: what they cannot evaluate is written in annotations only."""
+    tree = ast.parse((LISTS / "install.py").read_text("utf-8"), feature_version=(3, 7))
+    assert any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
+
+
+@pytest.fixture
+def pythons(tmp_path: Path) -> Path:
+    """A folder with all the commands that make needs, and a Python that is too old."""
+    for name in ("bash", "make", "sed", "expand", "env"):
+        (tmp_path / name).symlink_to(found if (found := shutil.which(name)) else pytest.skip(f"no {name} here"))
+    for name in ("python3", "python3.11"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def make(pythons: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [pythons / "make", "--no-print-directory", f"SHELL={pythons / 'bash'}", *arguments]
+    return subprocess.run(
+        command, cwd=LISTS.parent, env={"PATH": str(pythons)}, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_machine_without_a_python_that_is_new_enough_is_told_the_cure(pythons: Path):
+    refused = make(pythons, "env")
+    assert refused.returncode == 2
+    assert "Python 3.11 or newer is needed and none was found" in refused.stderr
+    assert "make PYTHON=" in refused.stderr
+    assert make(pythons, "help").returncode == 0
+
+
+def test_the_first_python_that_is_new_enough_is_taken(pythons: Path):
+    (pythons / "python3.12").write_text("#!/bin/sh\nexit 0\n")
+    (pythons / "python3.12").chmod(0o755)
+    assert make(pythons, "--dry-run", "env").stdout == "python3.12 requirements/install.py proxy engine\n"
+    assert make(pythons, "--dry-run", "PYTHON=other", "env").stdout.startswith("other requirements/install.py")
 
 
 def test_a_full_disk_is_refused_before_anything_is_fetched(
