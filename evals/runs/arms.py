@@ -1,7 +1,7 @@
 """Arms of a run: those of the server (`raw`, `guarded`, named policies), or a ladder such as `instruct+refuse`.
 
 A ladder is the guarded arm while every forget set has that ladder as its policy. The sets' own policies are put back
-afterwards, also when the run is interrupted.
+afterwards, also when the run is interrupted; those of a run that was killed, when it goes on.
 """
 
 import contextlib
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from evals.runs.client import Admin
+from evals.runs.client import Admin, RunError
+from evals.runs.folder import RunFolder
 from guards.policy import DEFAULT_POLICY, PolicyError
 
 RAW, GUARDED = "raw", "guarded"
+POLICIES = "policies.json"
+"""In the folder of a run while a ladder is in force: the policies that the sets had before."""
 
 
 class ArmError(ValueError):
@@ -57,19 +60,43 @@ def parsed(listed: str, served: Collection[str] = (RAW, GUARDED)) -> list[Arm]:
 
 
 @contextlib.asynccontextmanager
-async def in_force(arm: Arm, admin: Admin) -> AsyncIterator[None]:
-    """Holds the arm's ladder in force on all forget sets while the block runs."""
+async def in_force(arm: Arm, admin: Admin, folder: RunFolder) -> AsyncIterator[None]:
+    """Holds the arm's ladder in force on all forget sets while the block runs. Raises RunError."""
     if not arm.ladder:
         yield
         return
-    before = {one["id"]: one["policy"] for one in (await admin.call("GET", "/sets"))["data"]}
+    before = await _policies(admin)
+    folder.write(POLICIES, before)
     try:
         for name, policy in before.items():
             await _put(admin, name, {**policy, "on_match": list(arm.ladder)})
         yield
     finally:
-        for name, policy in before.items():
-            await _put(admin, name, policy)
+        await put_back(admin, folder)
+
+
+async def put_back(admin: Admin, folder: RunFolder) -> None:
+    """Gives the sets that there still are the policies that the run found. Raises RunError, after having tried all."""
+    before = folder.find(POLICIES)
+    if before is None:
+        return
+    there = await _policies(admin)
+    left = []
+    for name, policy in before.items():
+        try:
+            if name in there:
+                await _put(admin, name, policy)
+        except RunError:
+            left.append(name)
+    if left:
+        raise RunError(
+            f"sets still have the policy of an arm ({', '.join(left)}): start the run again with --out {folder.path}"
+        )
+    folder.remove(POLICIES)
+
+
+async def _policies(admin: Admin) -> dict[str, dict[str, Any]]:
+    return {one["id"]: one["policy"] for one in (await admin.call("GET", "/sets"))["data"]}
 
 
 async def _put(admin: Admin, name: str, policy: dict[str, Any]) -> None:

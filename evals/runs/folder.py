@@ -37,7 +37,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise RunError(f"the folder {self.path} cannot be made ({type(error).__name__}): choose --out") from None
-        before = self._read_object(SETTINGS)
+        before = self.find(SETTINGS)
         if before is not None:
             changed = [
                 name
@@ -95,12 +95,17 @@ class RunFolder:
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file. Raises RunError where it is missing."""
-        found = self._read_object(name)
+        found = self.find(name)
         if found is None:
             raise RunError(f"{self.path} is not the folder of a finished run: it has no {name}")
         return found
 
-    def _read_object(self, name: str) -> dict[str, Any] | None:
+    def remove(self, name: str) -> None:
+        """Takes a file away."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def find(self, name: str) -> dict[str, Any] | None:
+        """A JSON file, or None where it is missing. Raises RunError where it is damaged."""
         try:
             found: dict[str, Any] = orjson.loads((self.path / name).read_bytes())
         except FileNotFoundError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from evals.runs.arms import Arm, in_force
+from evals.runs.arms import Arm, in_force, put_back
 from evals.runs.client import Connection, request_of
 from evals.runs.folder import ANSWERS, SCORES, RunFolder
 from evals.runs.scoring import scored, wanted
@@ -60,6 +60,7 @@ async def run(
     sizes = {"arms": [arm.name for arm in arms], "items": len(suite.items), "files": dict(suite.files)}
     folder.open(described | sizes)
     folder.write_items(suite.items)
+    await put_back(connection.admin, folder)  # of a run that was killed
     done = _done(folder)
     rounds = [[arm for arm in arms if not arm.ladder], *([arm] for arm in arms if arm.ladder)]
     total = finished = 0
@@ -80,7 +81,7 @@ async def run(
 
     progress("", finished, total)
     for first, open_jobs in planned:
-        async with in_force(first, connection.admin):
+        async with in_force(first, connection.admin, folder):
             await _each(one, open_jobs, concurrency)
 
 

@@ -34,6 +34,8 @@ class ScriptedLethe:
         self.declines: str | None = None
         """A field whose presence is answered with a 400."""
         self.entries: list[dict[str, Any]] = []
+        self.stuck: set[str] = set()
+        """Sets that cannot be changed."""
 
     @classmethod
     @asynccontextmanager
@@ -85,6 +87,8 @@ class ScriptedLethe:
         return web.json_response({"data": [{"id": name, "policy": policy} for name, policy in self.policies.items()]})
 
     async def _patch(self, request: web.Request) -> web.Response:
+        if request.match_info["set"] in self.stuck:
+            return _error(503, "the ledger cannot be written", "ledger_unavailable")
         self.policies[request.match_info["set"]] = (await request.json())["policy"]
         return web.json_response({})
 

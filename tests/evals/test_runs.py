@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evals.runs import client
-from evals.runs.arms import Arm, ArmError, parsed
+from evals.runs.arms import POLICIES, Arm, ArmError, parsed, put_back
 from evals.runs.client import RunError, connected
 from evals.runs.folder import ANSWERS, SCORES, RunFolder
 from evals.runs.run import Settings, run, seed_of
@@ -91,6 +91,38 @@ async def test_a_ladder_is_put_back_when_the_run_fails(lethe: ScriptedLethe, tmp
     with pytest.raises(RunError, match="a guard is unavailable"):
         await carried_out(lethe, tmp_path, [Arm("refuse", ("refuse",))])
     assert lethe.policies == before
+
+
+async def test_a_ladder_of_a_run_that_was_killed_is_put_back_when_it_goes_on(
+    lethe: ScriptedLethe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(lethe.policies)
+
+    async def killed(*_: Any) -> None:
+        raise KeyError  # nothing after it is done
+
+    monkeypatch.setattr("evals.runs.arms.put_back", killed)
+    with pytest.raises(KeyError):
+        await carried_out(lethe, tmp_path, [Arm("refuse", ("refuse",))], probabilities=False)
+    monkeypatch.undo()
+    assert lethe.policies["art"]["on_match"] == ["refuse"]
+    await carried_out(lethe, tmp_path, [Arm("guarded")], probabilities=False)
+    assert set(lethe.ladders[-len(ITEMS) :]) == {()}
+    assert lethe.policies == before
+
+
+async def test_a_policy_that_cannot_be_put_back_is_told(lethe: ScriptedLethe, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write(POLICIES, {"gone": {}, "stuck": {}, "art": {"threshold": 0.7}})
+    lethe.policies["stuck"] = {}
+    lethe.stuck.add("stuck")
+    async with connected(lethe.url, None, lethe.url, KEY) as connection:
+        with pytest.raises(RunError, match=r"still have the policy of an arm \(stuck\)"):
+            await put_back(connection.admin, folder)
+        assert lethe.policies["art"] == {"threshold": 0.7}
+        lethe.stuck.clear()
+        await put_back(connection.admin, folder)
+    assert folder.find(POLICIES) is None
 
 
 # -- asking
