@@ -33,7 +33,9 @@ class Workshop:
         if made.is_file() and (known := json.loads(made.read_text("utf-8")))["asked"] == asked:
             return Path(known["folder"]), known["card"]
         done = json.loads(self._run([*command, "--threads", self.threads]))
-        made.write_text(json.dumps({"asked": asked, **done}, indent=1), encoding="utf-8")
+        partial = made.with_suffix(".partial")  # a run may be interrupted here, too
+        partial.write_text(json.dumps({"asked": asked, **done}, indent=1), encoding="utf-8")
+        partial.replace(made)
         return Path(done["folder"]), done["card"]
 
     def answered(
