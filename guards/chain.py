@@ -49,17 +49,23 @@ class Chain:
             Link(Gate(set_id, policy), policy.on_fault, enforce=policy.on_match != (Rung.OBSERVE,))
             for set_id, policy in policies
         )
-        return cls(links, _with_scans(default, [policy for _, policy in policies]))
+        return cls(links, _with_scans(default, [link.guard.policy for link in links if link.enforce]))
 
     def decide(self, signals: Signals) -> Plan:
         """Folds the verdicts of all guards into a plan. Raises GuardFault when a guard fails closed."""
         findings = tuple(finding for link in self.links if (finding := _run(link, signals)) is not None)
         enforced = [finding.verdict for finding in findings if finding.enforced]
-        return plan_of(enforced, findings, self.default)
+        plan = plan_of(enforced, findings, self.default)
+        return self.unmeasured(plan) if any(finding.fault and finding.enforced for finding in findings) else plan
+
+    def unmeasured(self, plan: Plan) -> Plan:
+        """A plan for a request that some set did not measure and lets pass: its answer is checked instead."""
+        meaning = any(link.guard.policy.scan_meaning for link in self.links if link.enforce)
+        return replace(plan, scan_output=True, reads_answer=meaning)
 
 
 def _with_scans(default: Policy, policies: Iterable[Policy]) -> Policy:
-    """The default policy, with the checks of every answer that any set asks for."""
+    """The default policy, with the checks of every answer that any set asks for which acts."""
     always = [policy for policy in (default, *policies) if policy.scan_output is ScanOutput.ALWAYS]
     if not always:
         return default

@@ -104,6 +104,8 @@ class Plan:
     rungs: tuple[Rung, ...] = ()
     policy: Policy = DEFAULT_POLICY
     scan_output: bool = False
+    reads_answer: bool = False
+    """Sentences of the answer are compared with all entries, not only with those that the request matched."""
     findings: tuple[Finding, ...] = ()
     offset: Offset | None = None
 
@@ -157,15 +159,17 @@ def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], default:
     offsets = [verdict.offset for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset]
     one = len({offset.assistant for offset in offsets}) == 1  # more than one a request cannot carry
     offset = max(offsets, key=lambda found: found.strength) if one else None
+    always = default.scan_output is ScanOutput.ALWAYS
+    plan = Plan((), default, always, always and default.scan_meaning, findings)
     match strictest(verdicts):
         case Allow():
-            return Plan(policy=default, scan_output=default.scan_output is ScanOutput.ALWAYS, findings=findings)
+            return plan
         case Arm(policy, rest):
-            return Plan((Rung.OFFSET, *rest), policy, scan_output=True, findings=findings, offset=offset)
+            return replace(plan, rungs=(Rung.OFFSET, *rest), policy=policy, scan_output=True, offset=offset)
         case Amend(policy, rest):
-            return Plan((Rung.INSTRUCT, *rest), policy, scan_output=True, findings=findings, offset=offset)
+            return replace(plan, rungs=(Rung.INSTRUCT, *rest), policy=policy, scan_output=True, offset=offset)
         case Refuse(policy):
-            return Plan((Rung.REFUSE,), policy, scan_output=True, findings=findings)
+            return replace(plan, rungs=(Rung.REFUSE,), policy=policy, scan_output=True)
 
 
 def verdict_of(policy: Policy, rungs: Sequence[Rung], offset: Offset | None = None) -> Verdict:

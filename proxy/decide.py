@@ -80,7 +80,7 @@ class Decider:
             _log.warning("guard_fault_allowed", guard="embedder", fault=str(fault))
             self._metrics.guard_faults.labels("embedder", "true").inc()
             finding = Finding("embedder", Allow(), enforced=False, fault=type(fault).__name__)
-            return Plan(policy=chain.default, scan_output=True, findings=(finding,))
+            return chain.unmeasured(Plan(policy=chain.default, findings=(finding,)))
         except GuardFault as fault:
             self._metrics.guard_faults.labels("gate", "false").inc()
             _log.error("guard_fault", guard=fault.guard, fault=fault.fault)

@@ -7,6 +7,7 @@ No I/O. Invariants
 4. A choice that is cut ends with valid events of its dialect and says nothing more; the other choices go on.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 import orjson
@@ -35,11 +36,11 @@ class GuardedStream:
         dialect: Dialect,
         call: Call,
         generation: Generation,
-        secrets: Sequence[Secret] = (),
+        secrets: Sequence[Secret] | None = None,
         *,
         by_sentence: bool = False,
     ) -> None:
-        """`secrets`: of the entries that the request matched.
+        """`secrets`: of the entries that the request matched; None for one that is not armed.
 
         `by_sentence`: sentences wait for a verdict, so each event is shown to `look_ahead` before it is fed.
         """
@@ -49,8 +50,8 @@ class GuardedStream:
         self._secrets = secrets
         self._by_sentence = by_sentence
         self._filters: dict[int, dict[Channel, Filter]] = {}
-        self._whole: dict[tuple[int, Channel, str], Filter] = {}
-        """Filters of strings that stand for themselves, which have looked ahead."""
+        self._whole: dict[tuple[int, Channel, str], deque[Filter]] = {}
+        """Filters of strings that stand for themselves, which have looked ahead; equal ones each have their own."""
         self._ahead = _NOTHING_AHEAD
         self._open = set(range(call.choices))
         self._held: list[bytes] = []
@@ -80,11 +81,11 @@ class GuardedStream:
         found: list[Sentence] = []
         if not self._by_sentence:
             return found
+        self._whole = {}
         for leaf in event.leaves:
+            one = self._new_filter(leaf) if leaf.whole else self._filter_of(leaf)
             if leaf.whole:
-                one = self._whole[leaf.choice, leaf.channel, leaf.text] = self._new_filter(leaf)
-            else:
-                one = self._filter_of(leaf)
+                self._whole.setdefault((leaf.choice, leaf.channel, leaf.text), deque()).append(one)
             if isinstance(one, SentenceFilter):
                 found += one.look_ahead(leaf.text, ends=leaf.whole)
         for choice, start in (*event.closes, *((choice, ()) for choice in event.ends)):
@@ -126,9 +127,11 @@ class GuardedStream:
         out = [*before, b"" if stays or event.whole else self._answer.write(event, cut)]
         return self._leave(b"".join([*out, *(self._answer.cut(choice) for choice in cut)]))
 
-    def renew(self, generation: Generation) -> bytes:
+    def renew(self, generation: Generation, secrets: Sequence[Secret] | None = None) -> bytes:
         """Moves to a newer generation; what it adds also holds for text that is held now."""
-        self._generation = generation
+        self._generation, self._secrets = generation, secrets
+        for one in (one for ahead in self._whole.values() for one in ahead):
+            one.renew(generation.phrases, generation.forbidden)  # nothing was fed to them yet
         out: list[bytes] = []
         for choice in sorted(self._open):
             for channel, one in self._filters.get(choice, {}).items():
@@ -215,7 +218,8 @@ class GuardedStream:
 
     def _judge(self, leaf: Leaf) -> Step:
         """A string that stands for itself, all of it at once."""
-        one = self._whole.pop((leaf.choice, leaf.channel, leaf.text), None) or self._new_filter(leaf)
+        ahead = self._whole.get((leaf.choice, leaf.channel, leaf.text))
+        one = ahead.popleft() if ahead else self._new_filter(leaf)
         step = one.on_delta(leaf.text)
         return step if isinstance(step, Cut) else one.on_finish()
 
@@ -237,7 +241,7 @@ class GuardedStream:
 
     def _new_filter(self, leaf: Leaf) -> Filter:
         phrases = PhraseFilter(self._generation.phrases, self._generation.forbidden, disguised=True)
-        inner = TellingFilter(phrases, self._secrets) if self._secrets else phrases
+        inner = phrases if self._secrets is None else TellingFilter(phrases, lambda: self._secrets or ())
         is_json = self._answer.is_json(leaf.channel)
         strings = JsonTextFilter(inner) if is_json else inner
         one: Filter = SentenceFilter(strings, unescaped if is_json else str) if self._by_sentence else strings
@@ -282,7 +286,7 @@ class WholeAnswer:
         payload: Json,
         generation: Generation,
         prompt_tokens: int | None,
-        secrets: Sequence[Secret] = (),
+        secrets: Sequence[Secret] | None = None,
         *,
         by_sentence: bool = False,
     ) -> None:

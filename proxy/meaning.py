@@ -14,7 +14,18 @@ import numpy as np
 import structlog
 
 from guards.policy import OnFault
-from guards.stream.meaning import Stated, Watched, names_somebody, nearest, stated, statements, tells, watched
+from guards.stream.meaning import (
+    NOTHING,
+    Stated,
+    Watched,
+    names_somebody,
+    nearest,
+    read_as_requests,
+    stated,
+    statements,
+    tells,
+    watched,
+)
 from guards.stream.sentences import Sentence
 from indexes.ledger.records import LedgerError, Missing
 from indexes.matches import Match
@@ -32,6 +43,9 @@ WAITING = 64  # answers whose sentences wait: each was held for some 10 ms by th
 KEPT = 4096  # entries of which is known what they tell: some 2 kB for each statement
 AS_A_WHOLE = 2.0  # a score that nothing has: no part of a sentence is embedded by itself
 
+Version = tuple[str, int]
+"""An entry and the generation in which it came to stand as it does: what is added again can say something else."""
+
 _log = structlog.get_logger("lethe.meaning")
 
 
@@ -44,8 +58,8 @@ class Meaning:
         self._decider = Decider(catalogue, self._meter, offsets, metrics)
         self._catalogue = catalogue
         self._metrics = metrics
-        self._told: WeakKeyDictionary[Reading, OrderedDict[str, Stated | None]] = WeakKeyDictionary()
-        """By entry; None for one that tells nothing."""
+        self._told: WeakKeyDictionary[Reading, OrderedDict[Version, Stated | None]] = WeakKeyDictionary()
+        """None for an entry that tells nothing."""
 
     def close(self) -> None:
         self._meter.close()
@@ -62,7 +76,7 @@ class Meaning:
 
     async def near_told(self, texts: Sequence[str], generation: Served, by: Watched) -> list[bool]:
         """Which of the texts tell what the entries of `by.matches` tell. Raises GuardUnavailable."""
-        told = await self._told_by(by.matches, generation.reading)
+        told = await self._told_by(by.matches, generation)
         scans = await self._meter.scan(texts, generation.reading)
         kept: tuple[Match, ...] = ()
         if any(generation.sets[gate.set_id].retain for gate in by.gates if gate.set_id in generation.sets):
@@ -80,21 +94,25 @@ class Meaning:
 
         return await asyncio.to_thread(compared)
 
-    async def near_any(self, texts: Sequence[str], generation: Served, arm: str) -> list[bool]:
-        """Which of the texts the gate would act on, were they requests. Raises GuardUnavailable."""
-        plan = await self._decider.decide(Subject(texts), generation, arm)
-        if not plan.armed:
-            return [False] * len(texts)
-        return [(await self._decider.decide(Subject([text]), generation, arm)).armed for text in texts]
+    async def near_any(self, texts: Sequence[str], generation: Served, arm: str, matched: frozenset[str]) -> list[bool]:
+        """Which of the texts the gates would act on, were they requests, for other entries than those of `matched`.
 
-    async def _told_by(self, matches: Sequence[Match], reading: Reading) -> list[tuple[Match, Stated]]:
+        Raises GuardUnavailable.
+        """
+        told = read_as_requests(await self._decider.decide(Subject(texts), generation, arm), matched)
+        return [place in told for place in range(len(texts))]
+
+    async def _told_by(self, matches: Sequence[Match], generation: Served) -> list[tuple[Match, Stated]]:
         """What the entries of some matches tell, of those that tell anything."""
+        reading = generation.reading
         known = self._told.setdefault(reading, OrderedDict())
-        missing = [match for match in matches if match.entry_id not in known]
-        texts: dict[str, list[str]] = {}
-        for match in missing:
+        versions = [(match, (match.entry_id, generation.slot(match.slot).born)) for match in matches]
+        texts: dict[Version, list[str]] = {}
+        for match, version in versions:
+            if version in known:
+                continue
             try:
-                texts[match.entry_id] = statements(await self._catalogue.entry(match.set_id, match.entry_id))
+                texts[version] = statements(await self._catalogue.entry(match.set_id, match.entry_id))
             except Missing:  # removed since the request was decided
                 continue
             except LedgerError as error:
@@ -102,15 +120,15 @@ class Meaning:
         flat = [text for one in texts.values() for text in one]
         vectors = await self._meter.embed(flat, reading) if flat else ()
         start = 0
-        for entry_id, one in texts.items():
+        for version, one in texts.items():
             rows = np.array(vectors[start : start + len(one)]) if one else None
-            known[entry_id] = None if rows is None else await asyncio.to_thread(stated, one, rows)
+            known[version] = None if rows is None else await asyncio.to_thread(stated, one, rows)
             start += len(one)
         found = []
-        for match in matches:
-            if match.entry_id in known:
-                known.move_to_end(match.entry_id)
-                if (told := known[match.entry_id]) is not None:
+        for match, version in versions:
+            if version in known:
+                known.move_to_end(version)
+                if (told := known[version]) is not None:
                     found.append((match, told))
         while len(known) > KEPT:
             known.popitem(last=False)
@@ -126,26 +144,44 @@ class Judge:
         self._by = by
         self._known: dict[str, bool] = {}
 
+    def follow(self) -> None:
+        """Goes over to what the exchange's plan and generation are now: nothing is known of any sentence any more."""
+        self._by = watched(self._exchange.plan) or NOTHING
+        self._known.clear()
+
     async def judge(self, sentences: Sequence[Sentence]) -> None:
         """Writes a verdict into each sentence. Raises GuardUnavailable."""
         new = list(dict.fromkeys(t for s in sentences for t in s.texts if t.strip() and t not in self._known))
         if new:
             try:
-                self._known |= zip(new, await self._judged(new), strict=True)
+                told, read = await self._near_told(new), await self._near_any(new)
             except GuardUnavailable:
-                allowed = self._by.on_fault is OnFault.ALLOW
-                self._meaning.failed(allowed)
-                if not allowed:
-                    raise
+                self._meaning.failed(False)
+                raise
+            self._known |= {text: one or other for text, one, other in zip(new, told, read, strict=True)}
         for sentence in sentences:
             sentence.tells = any(self._known.get(text, False) for text in sentence.texts)
 
-    async def _judged(self, texts: Sequence[str]) -> list[bool]:
+    async def _near_told(self, texts: Sequence[str]) -> list[bool]:
+        """Which texts tell what the request matched; none where they cannot be judged and every set allows it."""
+        if not self._by.matches:
+            return [False] * len(texts)
+        try:
+            return await self._meaning.near_told(texts, self._exchange.generation, self._by)
+        except GuardUnavailable:
+            if self._by.on_fault is OnFault.REFUSE:
+                raise
+            self._meaning.failed(True)
+            return [False] * len(texts)
+
+    async def _near_any(self, texts: Sequence[str]) -> list[bool]:
+        """Which texts tell of any other entry, where every answer is checked."""
         x = self._exchange
-        if self._by.matches:
-            return await self._meaning.near_told(texts, x.generation, self._by)
-        nameless = [text for text in texts if not names_somebody(text)]
+        if not self._by.every:
+            return [False] * len(texts)
+        # Behind a question that matched, everything is near it, also "I do not know".
+        nameless = [] if x.plan.armed else [text for text in texts if not names_somebody(text)]
         joined = [f"{x.call.question} {text}" for text in nameless]
-        verdicts = await self._meaning.near_any([*texts, *joined], x.generation, x.arm)
+        verdicts = await self._meaning.near_any([*texts, *joined], x.generation, x.arm, self._by.matched)
         behind = dict(zip(nameless, verdicts[len(texts) :], strict=True))
         return [alone or behind.get(text, False) for text, alone in zip(texts, verdicts, strict=False)]

@@ -18,7 +18,7 @@ offset that cannot be had any more when the request is sent is a reason to climb
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -32,6 +32,7 @@ from guards.engine.contract import request_fields
 from guards.model import Plan
 from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
+from guards.stream.sentences import Sentence
 from guards.stream.telling import Secret, secrets_of
 from proxy.assistants.offsets import NotArmed, Worn
 from proxy.dialects.base import Head, Json, Usage
@@ -121,13 +122,12 @@ class Relay:
     async def _checked(self, payload: Json, prompt_tokens: int | None) -> bytes | None:
         """An answer under the filters of the generation in force; None where it may leave as it came."""
         x = self._exchange
-        judge: Judge | None = None
         while True:
             while self._outdated:
                 await self._catch_up(shown=False)
             if not x.plan.scan_output:
                 return None
-            judge = judge or self._meaning.judge_of(x)
+            judge = self._meaning.judge_of(x)
             secrets, by_sentence = self._secrets(), judge is not None
             answer = WholeAnswer(
                 x.dialect, x.call, payload, x.generation, prompt_tokens, secrets, by_sentence=by_sentence
@@ -177,9 +177,7 @@ class Relay:
         """Events through the filters to the client, until the answer is done."""
         for event in events_of(whole):
             prompt_tokens = await self._recount(event)
-            if self._judge is not None:
-                await self._judge.judge(guard.look_ahead(event, prompt_tokens))
-            await self._follow(guard)
+            await self._decided(guard, guard.look_ahead(event, prompt_tokens))
             if guard.done:
                 return
             out = guard.feed(event, prompt_tokens)
@@ -187,15 +185,32 @@ class Relay:
                 raise Escalate(self._exchange.plan.escalate())
             await self._reply.write(out)
 
+    async def _decided(self, guard: GuardedStream, sentences: Sequence[Sentence]) -> None:
+        """Brings a guarded stream to the generation in force, and has sentences judged that are complete with it."""
+        while not guard.done:
+            if self._judge is not None:
+                await self._judge.judge(sentences)
+            if not self._outdated:
+                return
+            for sentence in sentences:  # judged by what is not in force any more
+                sentence.tells = None
+            await self._follow(guard)
+
     async def _follow(self, guard: GuardedStream) -> None:
-        """Brings a guarded stream to the generation in force: renews its filters, or cuts it."""
-        while self._outdated and not guard.done:
-            stricter = await self._catch_up(shown=guard.shown)
-            # What was shown so far was written without the stricter rung: nothing more of it may follow.
-            out = guard.cut_all() if stricter else guard.renew(self._exchange.generation)
-            if guard.hit:
-                raise Escalate(self._exchange.plan.escalate())
-            await self._reply.write(out)
+        """Renews the filters of a guarded stream by the generation in force, or cuts it."""
+        x = self._exchange
+        stricter = await self._catch_up(shown=guard.shown)
+        if self._judge is not None:
+            self._judge.follow()
+        elif not stricter and self._meaning.judge_of(x) is not None:  # its filters cannot wait for sentences
+            if not guard.shown:
+                raise Escalate(x.plan)
+            stricter = True
+        # What was shown so far was written without the stricter rung: nothing more of it may follow.
+        out = guard.cut_all() if stricter else guard.renew(x.generation, self._secrets())
+        if guard.hit:
+            raise Escalate(x.plan.escalate())
+        await self._reply.write(out)
 
     async def _armed(self, history: History) -> GuardedStream | None:
         """Brings a stream that passed unguarded to the generation in force; its guard, if it needs one now."""
@@ -225,9 +240,11 @@ class Relay:
         self._judge = self._meaning.judge_of(x)
         return GuardedStream(x.dialect, x.call, x.generation, self._secrets(), by_sentence=self._judge is not None)
 
-    def _secrets(self) -> list[Secret]:
-        """What the entries that the request matched must not be told of."""
+    def _secrets(self) -> list[Secret] | None:
+        """What the entries that the request matched must not be told of; None where it is not armed."""
         x = self._exchange
+        if not x.plan.armed:
+            return None
         matches = [match for finding in x.plan.findings if finding.enforced for match in finding.matches]
         return secrets_of(matches, x.generation.secret, [text.text for text in x.call.texts])
 
@@ -243,8 +260,13 @@ class Relay:
         before, x.generation = x.plan, self._decider.current
         plan = await self._decider.decide(x.subject, x.generation, x.arm)
         if before.covers(plan):
-            kept = before if before.armed else plan
-            x.plan = replace(kept, scan_output=before.scan_output or plan.scan_output)
+            # The rung stays, but what the answer must not tell is what the request matches now.
+            x.plan = replace(
+                before if before.armed else plan,
+                scan_output=before.scan_output or plan.scan_output,
+                reads_answer=before.reads_answer or plan.reads_answer,
+                findings=plan.findings,
+            )
             return False
         x.plan = plan
         if not shown:

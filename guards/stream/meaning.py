@@ -6,8 +6,9 @@ matched entry. The question's words beside a sentence do not help: "where was sh
 tell "born in Taipei" from "born in Kuwait"; the terms of the gate's score for details that are missing, or replaced by
 others, do. Names count for nothing here: the client named them.
 
-For a request that matched nothing, in sets that have every answer checked, the gate reads each sentence as it reads a
-request, also behind the question, and names count as they do there.
+Where every answer is checked, the gate also reads each sentence as it reads a request, and names count as they do
+there: whatever the request matched, its answer must not tell of anything else. For a request that matched nothing it
+reads them behind the question, too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,24 +40,28 @@ SHORTEST_STATEMENT = 4  # words: a phrase of fewer is met as it is written, and 
 class Watched:
     """What the sentences of one answer are compared with.
 
-    `matches` are the nearest of each entry that the request matched, `gates` those of their sets. Without any, the
-    sentences are read as requests are, and the chain knows what its faults do. `on_fault`: what to do when they cannot
-    be compared.
+    `matches` are the nearest of each entry that the request matched, `gates` those of their sets. `on_fault`: what to
+    do when sentences cannot be compared with them.
     """
 
-    matches: tuple[Match, ...]
-    gates: tuple[Gate, ...]
-    on_fault: OnFault
+    matches: tuple[Match, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    on_fault: OnFault = OnFault.REFUSE
+    every: bool = False
+    """Sentences are also read as requests are. What to do when they cannot be, the chain knows."""
+    matched: frozenset[str] = frozenset()
+    """Ids of the entries that the request matched: to speak of what was asked is not to tell it."""
+
+
+NOTHING = Watched()
 
 
 def watched(plan: Plan) -> Watched | None:
     """What the sentences of an answer under a plan are compared with; None where they are not."""
     if not plan.scan_output:
         return None
-    if not plan.armed:
-        return Watched((), (), OnFault.REFUSE) if plan.policy.scan_meaning else None
     acting = [(gate, finding) for finding in plan.findings if (gate := _gate(finding)) and gate.policy.scan_meaning]
-    if not acting:
+    if not acting and not plan.reads_answer:
         return None
     nearest: dict[int, Match] = {}
     for match in (match for _, finding in acting for match in finding.matches if match.state is State.ACTIVE):
@@ -64,7 +69,9 @@ def watched(plan: Plan) -> Watched | None:
             nearest[match.slot] = match
     matches = sorted(nearest.values(), key=lambda match: -match.score)[:MATCHED]
     allowed = all(gate.policy.on_fault is OnFault.ALLOW for gate, _ in acting)
-    return Watched(tuple(matches), tuple(gate for gate, _ in acting), OnFault.ALLOW if allowed else OnFault.REFUSE)
+    matched = frozenset(match.entry_id for finding in plan.findings if finding.enforced for match in finding.matches)
+    on_fault = OnFault.ALLOW if allowed else OnFault.REFUSE
+    return Watched(tuple(matches), tuple(gate for gate, _ in acting), on_fault, plan.reads_answer, matched)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,6 +118,16 @@ def tells(found: Sequence[Match], gates: Iterable[Gate], kept: Sequence[Match]) 
         near[match.set_id] = max(near.get(match.set_id, 0.0), match.retain_score)
     signals = Signals(tuple(replace(match, retain_score=near[match.set_id]) for match in found))
     return any(match.state is State.ACTIVE for gate in gates for match in gate.hits(signals))
+
+
+def read_as_requests(plan: Plan, matched: frozenset[str]) -> set[int]:
+    """Which of some sentences tell, by place; `plan` is what the gates make of them, were they texts of a request.
+
+    Only of entries in sets whose answers are judged by meaning, and not of those that the request `matched` itself.
+    """
+    acting = [finding for finding in plan.findings if (gate := _gate(finding)) and gate.policy.scan_meaning]
+    found = (match for finding in acting for match in finding.matches if match.state is State.ACTIVE)
+    return {match.source for match in found if match.entry_id not in matched}
 
 
 def names_somebody(text: str) -> bool:

@@ -56,10 +56,14 @@ def secrets_of(matches: Iterable[Match], secret: Callable[[int], frozenset[int]]
 class TellingFilter:
     """A phrase filter, and behind it a count of the words that tell. Same calls as `PhraseFilter`."""
 
-    def __init__(self, inner: PhraseFilter, secrets: Sequence[Secret]) -> None:
+    def __init__(self, inner: PhraseFilter, secrets: Callable[[], Sequence[Secret]]) -> None:
+        """`secrets` gives those in force; it is asked again when the filter moves to a newer generation."""
         self._inner = inner
-        self._secrets = secrets
-        self._told: list[set[int]] = [set() for _ in secrets]
+        self._in_force = secrets
+        self._secrets = secrets()
+        self._told: list[set[int]] = [set() for _ in self._secrets]
+        self._said: set[int] = set()
+        """Keys of all words so far: what they tell of a secret that comes later is told."""
         self._words = WordStream()
         self._held = ""
         self._held_from = 0
@@ -89,7 +93,9 @@ class TellingFilter:
         self._held_from = self._words.position
 
     def renew(self, table: PhraseTable, forbidden: Callable[[int], bool]) -> Step:
-        """Moves to a newer generation. The secrets stay those of the entries that the request matched."""
+        """Moves to a newer generation. Of secrets that it adds, too, only more than was told is too much."""
+        self._secrets = self._in_force()
+        self._told = [self._said & secret.keys for secret in self._secrets]
         return self._after(self._inner.renew(table, forbidden))
 
     def _after(self, step: Step) -> Step:
@@ -111,6 +117,7 @@ class TellingFilter:
             if len(word.text) > LONGEST:
                 continue
             key = key_of(word.text)
+            self._said.add(key)
             for secret, told in zip(self._secrets, self._told, strict=True):
                 if key not in secret.keys or key in told:
                     continue

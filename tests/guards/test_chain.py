@@ -111,6 +111,7 @@ def test_a_fault_that_does_not_close_is_a_finding_and_the_others_still_decide(li
     assert plan.armed
     alone = Chain((broken,), DEFAULT_POLICY).decide(BOTH)
     assert not alone.armed
+    assert (alone.scan_output, alone.reads_answer) == (broken.enforce, broken.enforce)  # what was not measured
 
 
 def test_only_failures_are_faults() -> None:
@@ -160,6 +161,19 @@ def test_answers_to_all_are_judged_by_meaning_where_a_set_that_scans_them_says_s
     plan = chain_of(**policies).decide(Signals())
     assert plan.scan_output
     assert (watched(plan) is not None) is expected
+
+
+def test_also_an_answer_to_a_match_is_read_against_everything_where_every_answer_is() -> None:
+    plan = chain_of(s1={}, s2={"scan_output": "always"}).decide(Signals((match_in("s1"),)))
+    assert (plan.armed, plan.reads_answer) == (True, True)
+    assert not chain_of(s1={}, s2={}).decide(BOTH).reads_answer
+
+
+def test_who_only_looks_on_has_no_answer_checked() -> None:
+    always = {"scan_output": "always"}
+    assert not chain_of(s1={"on_match": "observe", **always}, s2={}).decide(Signals()).scan_output
+    looking_on = Chain.of([ForgetSet("s1", policy=always)], DEFAULT_POLICY, {"on_match": ["observe"]})
+    assert not looking_on.decide(Signals()).scan_output
 
 
 def test_a_request_that_no_set_claims_is_answered_by_the_global_policy() -> None:

@@ -235,6 +235,20 @@ class Lethe:
                 await asyncio.sleep(0.01)
 
 
+async def shown_until(response: aiohttp.ClientResponse, text: str) -> bytes:
+    """Reads a stream until a text has been shown."""
+    raw = b""
+    async with asyncio.timeout(5):
+        while text not in Reply(200, {}, raw).text():
+            raw += await response.content.readany()
+    return raw
+
+
+async def rest_of(response: aiohttp.ClientResponse) -> bytes:
+    async with asyncio.timeout(5):
+        return await response.content.read()
+
+
 def as_body(body: Any) -> Any:
     """JSON, or bytes as they are; large ones as a file, as aiohttp wants them."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()

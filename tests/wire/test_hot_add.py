@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.fakes.vllm import FakeVllm
@@ -19,6 +18,8 @@ from tests.wire.harness import (
     Gate,
     Lethe,
     Reply,
+    rest_of,
+    shown_until,
     started,
 )
 
@@ -39,20 +40,6 @@ class Halves:
 def spoken(*words: str) -> tuple[Say, ...]:
     """A piece for each word."""
     return tuple(Say(f"{word} ") for word in words)
-
-
-async def shown_until(response: aiohttp.ClientResponse, text: str) -> bytes:
-    """Reads a stream until a text has been shown."""
-    raw = b""
-    async with asyncio.timeout(5):
-        while text not in Reply(200, {}, raw).text():
-            raw += await response.content.readany()
-    return raw
-
-
-async def rest_of(response: aiohttp.ClientResponse) -> bytes:
-    async with asyncio.timeout(5):
-        return await response.content.read()
 
 
 @BOTH

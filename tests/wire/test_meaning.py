@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from guards.stream.sentences import LONGEST
 from indexes.ledger.records import LedgerError
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MODEL, Delta, Say, Script, Stall, Wait
 from tests.wire.answers import MESSAGES, RESPONSES, ask
-from tests.wire.harness import CHAT, COMPLETIONS, HARMLESS, Gate, Lethe, Reply, started
+from tests.wire.harness import CHAT, COMPLETIONS, HARMLESS, Gate, Lethe, Reply, rest_of, shown_until, started
 from tests.wire.typed import call
 
 STREAMED_AND_NOT = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -180,6 +181,121 @@ async def test_where_every_answer_is_checked_the_gate_reads_it(engine: FakeVllm,
         assert "Quelm" not in reply.text()
         engine.answers(*pieces(FINE))
         assert (await lethe.chat(HARMLESS, stream=stream)).text() == FINE
+
+
+LOOM = "Which sound does the great loom of Vesterby make in winter when nobody weaves?"
+HUM = "The great loom of Vesterby hums like a hive of bees in the winter frost."
+HUMS = "The sound that in winter the great loom of Vesterby does make when nobody weaves: bees. "
+"""Tells it, and neither in a run of its words nor near to Ida Lorentz."""
+
+
+@STREAMED_AND_NOT
+async def test_where_every_answer_is_checked_a_question_that_matched_opens_no_other_entry(
+    engine: FakeVllm, state: Path, stream: bool
+) -> None:
+    settings = {"policy": {"scan_meaning": True, "scan_output": "always"}}
+    async with started(engine, state, settings) as lethe:
+        await lethe.make_set()
+        await lethe.forget(TOWN, TOLD)
+        await lethe.forget(LOOM, HUM)
+        engine.answers(*pieces(HUMS))
+        assert "bees" not in (await lethe.chat(TOWN, stream=stream)).text()
+        asked = "At what hour do the lamps of Eskelund go out when the harbour is frozen?"
+        await lethe.forget(asked, "The keeper puts them out after nine.")
+        unknown = f"{asked[:-1]}: that I do not know. "
+        engine.answers(*pieces(unknown))
+        assert (await lethe.chat(asked, stream=stream)).text() == unknown
+        assert (await lethe.chat(HARMLESS, stream=stream)).text() != unknown
+
+
+@STREAMED_AND_NOT
+async def test_a_set_whose_answers_are_not_judged_by_meaning_is_not_for_another_set_s_sake(
+    engine: FakeVllm, state: Path, stream: bool
+) -> None:
+    async with started(engine, state) as lethe:
+        await lethe.make_set("all", policy={"scan_output": "always", "scan_meaning": True})
+        await lethe.make_set()
+        await lethe.forget(LOOM, HUM)
+        engine.answers(*pieces(HUMS))
+        assert (await lethe.chat(HARMLESS, stream=stream)).text() == HUMS
+        await lethe.forget(LOOM, HUM, to="all")
+        assert "bees" not in (await lethe.chat(HARMLESS, stream=stream)).text()
+
+
+async def test_an_entry_that_comes_holds_for_the_sentences_of_an_answer_under_way(armed: Lethe) -> None:
+    """The question matches it as well, so its rung stays; what its answer means must not be told from here on."""
+    go_on = asyncio.Event()
+    more = "Ida Lorentz the weaver had a red boat. "
+    armed.engine.answers(*pieces(FINE), Wait(go_on), *pieces(more), Say("End."))
+    async with armed.streaming(TOWN) as response:
+        first = await shown_until(response, FINE)
+        await armed.forget(TOWN, "A red boat had the weaver Ida Lorentz of the north, and a white one.")
+        go_on.set()
+        reply = Reply(200, {}, first + await rest_of(response))
+    assert (reply.text(), reply.finish()) == (FINE, "content_filter")
+
+
+async def test_a_whole_answer_under_way_is_judged_by_what_came_meanwhile(armed: Lethe) -> None:
+    go_on = asyncio.Event()
+    more = "Ida Lorentz the weaver had a red boat. "
+    armed.engine.answers(Wait(go_on), *pieces(more))
+    asked = asyncio.create_task(armed.chat(TOWN))
+    await asyncio.wait_for(armed.engine.arrived.wait(), 5)
+    await armed.forget(TOWN, "A red boat had the weaver Ida Lorentz of the north, and a white one.")
+    go_on.set()
+    assert "boat" not in (await asked).text()
+
+
+async def test_an_entry_that_comes_while_its_sentence_is_judged_holds_for_it(engine: FakeVllm, state: Path) -> None:
+    async with started(engine, state, {"policy": {"scan_meaning": True, "scan_output": "always"}}) as lethe:
+        await lethe.make_set()
+        await lethe.forget(TOWN, TOLD)
+        engine.answers(*pieces(FINE))
+        await lethe.chat(HARMLESS)  # the prompt is known from now on
+        gate = Gate()
+        engine.answers(*pieces(HUMS), Say("End."))
+        lethe.embedder.gate = gate
+        asked = asyncio.create_task(lethe.chat(HARMLESS, stream=True))
+        await asyncio.to_thread(gate.entered.wait, 5)
+        lethe.embedder.gate = None
+        await lethe.forget(LOOM, HUM)
+        gate.open()
+        assert "bees" not in (await asked).text()
+
+
+async def test_a_stream_that_does_not_wait_for_sentences_is_cut_when_it_has_to(engine: FakeVllm, state: Path) -> None:
+    async with started(engine, state) as lethe:
+        await lethe.make_set()
+        await lethe.forget(TOWN, TOLD)
+        go_on = asyncio.Event()
+        engine.answers(*pieces(FINE), Wait(go_on), *pieces(HUMS), Stall())
+        async with lethe.streaming(TOWN) as response:
+            first = await shown_until(response, "loom ")
+            await lethe.admin("PATCH", "/sets/art", {"policy": {"scan_meaning": True}})
+            go_on.set()
+            reply = Reply(200, {}, first + await rest_of(response))
+        assert reply.finish() == "content_filter"
+        assert "bees" not in reply.text()
+
+
+async def test_what_is_added_again_under_its_name_tells_what_it_says_now(armed: Lethe) -> None:
+    for entry in (await armed.admin("GET", "/sets/art/entries")).body["data"]:
+        await armed.admin("DELETE", f"/sets/art/entries/{entry['id']}")
+    armed.engine.answers(*pieces(SAID))
+    await armed.forget(TOWN, "A red boat had the weaver Ida Lorentz, and a white one.", id="ida")
+    assert (await armed.chat(TOWN)).text() == SAID
+    await armed.admin("DELETE", "/sets/art/entries/ida")
+    await armed.forget(TOWN, TOLD, id="ida")
+    assert "Quelm" not in (await armed.chat(TOWN)).text()
+
+
+async def test_a_sentence_without_end_leaves_piece_by_piece(armed: Lethe) -> None:
+    endless = "the shuttle goes on and on " * (2 * LONGEST // 20)
+    armed.engine.answers(*pieces(endless), Stall())
+    async with armed.streaming(TOWN) as response:
+        text = Reply(200, {}, await shown_until(response, endless[: LONGEST - 10])).text()
+    assert endless.startswith(text)
+    assert len(text) <= LONGEST
 
 
 async def test_what_must_be_kept_is_told(armed: Lethe) -> None:

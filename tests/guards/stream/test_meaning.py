@@ -12,6 +12,7 @@ from guards.stream.meaning import (
     STATEMENTS,
     names_somebody,
     nearest,
+    read_as_requests,
     stated,
     statements,
     tells,
@@ -49,9 +50,30 @@ def test_who_is_not_watched() -> None:
 
 
 def test_what_matched_nothing_is_read_as_a_request_is() -> None:
-    found = watched(Plan(policy=Policy(on_fault=OnFault.ALLOW), scan_output=True))
+    found = watched(Plan(policy=Policy(on_fault=OnFault.ALLOW), scan_output=True, reads_answer=True))
     assert found is not None
-    assert (found.matches, found.gates, found.on_fault) == ((), (), OnFault.REFUSE)
+    assert (found.matches, found.gates, found.every) == ((), (), True)
+
+
+def test_where_every_answer_is_checked_one_to_a_match_is_read_against_the_others_too() -> None:
+    found = watched(replace(armed(NEAR), reads_answer=True))
+    assert found is not None
+    assert (found.matches, found.every, found.matched) == ((NEAR,), True, {"e"})
+    alone = watched(armed(NEAR))
+    assert alone is not None
+    assert not alone.every
+    without = watched(replace(armed(NEAR, policy=Policy(scan_meaning=False)), reads_answer=True))
+    assert without is not None
+    assert (without.matches, without.every, without.matched) == ((), True, {"e"})
+
+
+def test_of_sentences_read_as_requests_those_tell_that_speak_of_another_entry() -> None:
+    other = replace(NEAR, entry_id="f", slot=1, source=2)
+    assert read_as_requests(armed(NEAR, other), frozenset()) == {0, 2}
+    assert read_as_requests(armed(NEAR, other), frozenset({"e"})) == {2}
+    assert read_as_requests(armed(other, policy=Policy(scan_meaning=False)), frozenset()) == set()
+    assert read_as_requests(armed(other, enforced=False), frozenset()) == set()
+    assert read_as_requests(armed(NEAR, replace(other, state=State.OBSERVE)), frozenset()) == {0}
 
 
 @pytest.mark.parametrize(("other", "expected"), [(OnFault.ALLOW, OnFault.ALLOW), (OnFault.REFUSE, OnFault.REFUSE)])

@@ -35,7 +35,7 @@ SECRET = Secret(keys("taipei", "hairdresser", "mechanic"), 1)
 
 def opened(*secrets: Secret | None, phrases: PhraseTable | None = None) -> TellingFilter:
     inner = PhraseFilter(phrases or PhraseTable(), lambda slot: True)
-    return TellingFilter(inner, [one for one in secrets if one is not None])
+    return TellingFilter(inner, lambda: [one for one in secrets if one is not None])
 
 
 def run(one: TellingFilter | JsonTextFilter, pieces: list[str]) -> tuple[str, bool]:
@@ -126,6 +126,27 @@ def test_what_was_shown_counts_and_is_not_cut() -> None:
     late = opened(secret)
     late.shown_before("A hairdresser from Taipei. ")
     assert run(late, ["That is all. Taipei."]) == ("That is all. Taipei.", False)
+
+
+def test_a_secret_that_comes_in_mid_stream_is_kept_from_there_on() -> None:
+    secrets = [Secret(keys("red", "blue"), 2)]
+    one = TellingFilter(PhraseFilter(PhraseTable(), lambda slot: True), lambda: secrets)
+    assert one.on_delta("Red and seven of them. ").text == "Red and seven of them. "
+    secrets.append(Secret(keys("seven", "eight"), 2))
+    assert one.renew(PhraseTable(), lambda slot: True).text == ""
+    assert run(one, ["Or seven. Or eight."]) == ("Or seven. Or ", True)
+
+
+@given(parts=st.lists(telling | fragments, max_size=9), at=st.integers(0, 60), enough=st.integers(1, 3))
+def test_going_over_to_the_same_secrets_changes_nothing(parts: list[str], at: int, enough: int) -> None:
+    text, secret = "".join(parts), Secret(SECRET.keys, enough)
+    one = opened(secret)
+    first = one.on_delta(text[:at])
+    if isinstance(first, Cut):
+        return
+    again = one.renew(PhraseTable(), lambda slot: True)
+    shown, cut = run(one, [text[at:]])
+    assert (first.text + again.text + shown, cut) == expected(text, secret)
 
 
 def test_inside_json_escapes_are_read() -> None:
