@@ -57,6 +57,7 @@ def _serve(dialect: Dialect) -> Any:
             finally:
                 asking.tokens = exchange.tokens
 
+    serve.__doc__ = f"{(type(dialect).__doc__ or '').rstrip('.')}: guarded."
     return serve
 
 
@@ -109,12 +110,14 @@ def subject_of(call: Call) -> Subject:
 
 
 async def _models(request: web.Request) -> web.Response:
+    """The models that a key may ask for, with the names of further arms."""
     server = request.app[SERVER]
     caller = server.catalogue.keys.caller(authorization(request))
     return web.json_response({"object": "list", "data": _cards(server, caller)})
 
 
 async def _model(request: web.Request) -> web.Response:
+    """One of them."""
     server = request.app[SERVER]
     caller = server.catalogue.keys.caller(authorization(request))
     wanted = request.match_info["model"]
@@ -141,10 +144,12 @@ def _cards(server: Server, caller: Caller) -> list[Mapping[str, Any]]:
 
 
 async def _livez(_: web.Request) -> web.Response:
+    """200 while the process lives."""
     return web.json_response({"status": "alive"})
 
 
 async def _readyz(request: web.Request) -> web.Response:
+    """200 when requests can be answered, else 503 with the reason."""
     server = request.app[SERVER]
     problem = server.problem()
     body = {"status": "not ready" if problem else "ready", "generation": server.catalogue.current.number}
@@ -152,9 +157,11 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _version(request: web.Request) -> web.Response:
+    """The version of Lethe."""
     return web.json_response({"version": request.app[SERVER].version, "time": int(time.time())})
 
 
 async def _metrics(request: web.Request) -> web.Response:
+    """For Prometheus; of all workers, whichever is asked."""
     page = await metrics_page(request.app[SERVER].metrics.registry, request.app[SERVER].worker)
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

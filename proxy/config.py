@@ -200,10 +200,15 @@ class Config(_Section):
     arms: Annotated[dict[str, dict[str, Any]], AfterValidator(_checked_arms)] = Field(
         default_factory=dict, description="further arms by name, each with policy settings that win over those of sets"
     )
-    surface: Literal["strict", "permissive"] = "strict"
+    surface: Literal["strict", "permissive"] = Field(
+        "strict", description="strict or permissive: fields of a request that no table knows are refused, or passed on"
+    )
     workers: int = Field(1, ge=1, le=64, description="processes of `lethe serve` on the same ports")
-    state: Path = Path(".lethe")
-    cache: Path = Field(default_factory=lambda: Path(os.environ.get("LETHE_CACHE") or Path.home() / ".cache" / "lethe"))
+    state: Path = Field(Path(".lethe"), description="folder of the ledger, keys and logs; one for each server")
+    cache: Path = Field(
+        default_factory=lambda: Path(os.environ.get("LETHE_CACHE") or Path.home() / ".cache" / "lethe"),
+        description="folder of prepared models; default: LETHE_CACHE, else ~/.cache/lethe",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

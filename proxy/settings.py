@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from guards.policy import Policy
 
-ALONE = ("state", "surface", "workers", "log_level")
+ALONE = ("state", "cache", "surface", "workers", "log_level")
 """Settings of no section that the environment may hold: LETHE_STATE and so on."""
 
 OTHERS = frozenset({"LETHE_ENGINE_PYTHON"})

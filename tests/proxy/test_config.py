@@ -153,6 +153,9 @@ def test_environment_wins_over_the_file_and_arguments_over_both(written: Any) ->
     assert (config.listen.port, config.listen.host) == (3, "::1")
     assert (config.surface, config.limits.drain_s) == ("permissive", 1.5)
     assert load(path, env=env).listen.port == 2
+    assert load(written("cache: /of/the/file"), env={"LETHE_CACHE": "/of/the/environment"}).cache == Path(
+        "/of/the/environment"
+    )
 
 
 def test_lists_and_policies_in_the_environment_are_yaml() -> None:
