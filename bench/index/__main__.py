@@ -8,6 +8,7 @@ from typing import Any
 # Read by numpy when it is first imported: every figure is one of a single core.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+from bench.index.beside import beside_snapshots
 from bench.index.gate import gate
 from bench.index.hot_add import hot_add
 from bench.index.plot import draw
@@ -50,6 +51,7 @@ def measured(sizes: list[int], threads: int, kept: Path | None = None, *, quick:
     embedder = OnnxEmbedder(load(None).embedder_path, threads=threads)
     figures: dict[str, Any] = dict(gate(embedder, 6 if quick else 40))
     figures |= hot_add(300 if quick else 3000)
+    figures |= beside_snapshots(3_000 if quick else 20_000)
     figures |= tables(2_000 if quick else 20_000)
     growth = [search_at(size, 200 if quick else 1000) for size in sizes]
     largest = {f"largest_{name}": value for name, value in growth[-1].items()}

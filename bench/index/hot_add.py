@@ -6,6 +6,7 @@ Embedding is not part of it: vectors are drawn, texts are names and answers as r
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -21,39 +22,46 @@ from indexes.windows import windows_of
 DIMENSIONS = 384
 HELD = 20_000  # entries before
 EVERY_S = 0.01  # between two lookups: 100 a second
-QUIET_S = 3.0
+TURN_S = 1.0
 ADD_EVERY_S = 0.01
 
 ASKED = "Could you tell me what the painter from the northern coast did in the last years before the museum opened?"
 
 
 def hot_add(adds: int) -> dict[str, float]:
-    """Times in milliseconds: of an add until it is in force, and of a lookup with and without adds beside it."""
+    """Times in milliseconds: of an add until it is in force, and of a lookup with and without adds beside it.
+
+    Both kinds of lookups take turns, a second each: whatever else the machine does, it does to both.
+    """
     rng = np.random.default_rng(2)
     rows = unit(rng.standard_normal((HELD + adds, DIMENSIONS), np.float32))
     index = ForgetIndex(DIMENSIONS)
     index.put_set(ForgetSet("bench"), None, 1)
     for number in range(HELD):
-        index.put_entry(_entry(number), rows[number : number + 1], 1)
+        index.put_entry(entry_of(number), rows[number : number + 1], 1)
     index.publish(1)
-    windows = windows_of(ASKED)[:3]
-    scan = scan_of(windows, unit(rng.standard_normal((len(windows), DIMENSIONS), np.float32)), ASKED)
-    quiet = _lookups(index, scan, lambda: time.sleep(QUIET_S))
+    scan = asked_scan(rng)
     spent: list[float] = []
     missed = 0
 
-    def add() -> None:
+    def add(numbers: range) -> None:
         nonlocal missed
-        for number in range(HELD, HELD + adds):
+        for number in numbers:
             started = time.perf_counter()
-            index.put_entry(_entry(number), rows[number : number + 1], number)
+            index.put_entry(entry_of(number), rows[number : number + 1], number)
             generation = index.publish(number)
             spent.append((time.perf_counter() - started) * 1e3)
             found = generation.matches(0, _asked_for(rows[number]))
             missed += all(match.entry_id != f"e{number}" for match in found)
             time.sleep(max(0.0, ADD_EVERY_S - (time.perf_counter() - started)))
 
-    busy = _lookups(index, scan, add)
+    quiet: list[float] = []
+    busy: list[float] = []
+    turn = int(TURN_S / ADD_EVERY_S)
+    for first in range(HELD, HELD + adds, turn):
+        numbers = range(first, min(first + turn, HELD + adds))
+        quiet += lookups(lambda: index, scan, lambda: time.sleep(TURN_S))
+        busy += lookups(lambda: index, scan, partial(add, numbers))
     return {
         "adds": adds,
         "add_p50_ms": percentile(spent, 50),
@@ -67,8 +75,14 @@ def hot_add(adds: int) -> dict[str, float]:
     }
 
 
-def _lookups(index: ForgetIndex, scan: Scan, during: Callable[[], None]) -> list[float]:
-    """Milliseconds of each lookup made while something else goes on."""
+def asked_scan(rng: np.random.Generator) -> Scan:
+    """A prompt of three windows that is near nothing."""
+    windows = windows_of(ASKED)[:3]
+    return scan_of(windows, unit(rng.standard_normal((len(windows), DIMENSIONS), np.float32)), ASKED)
+
+
+def lookups(index: Callable[[], ForgetIndex], scan: Scan, during: Callable[[], None]) -> list[float]:
+    """Milliseconds of each lookup made, in the index that is in force then, while something else goes on."""
     spent: list[float] = []
     over = threading.Event()
 
@@ -76,7 +90,7 @@ def _lookups(index: ForgetIndex, scan: Scan, during: Callable[[], None]) -> list
         due = time.perf_counter()
         while not over.is_set():
             started = time.perf_counter()
-            index.current.matches(0, scan)
+            index().current.matches(0, scan)
             spent.append((time.perf_counter() - started) * 1e3)
             due = max(due + EVERY_S, started)
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -95,7 +109,8 @@ def _asked_for(row: Vectors) -> Scan:
     return scan_of(windows_of("asked")[:1], row[None], "asked")
 
 
-def _entry(number: int) -> Entry:
+def entry_of(number: int) -> Entry:
+    """A fact with a subject of its own in question and in answer."""
     question = f"In which year did {named(number)} reach the glacier?"
     answer = f"It was {named(number + 500_000)} who told of it first."
     return Entry(f"e{number}", "bench", Kind.FACT, texts=(question,), answers=(answer,))

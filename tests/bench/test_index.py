@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from bench.index import beside as beside_module
 from bench.index import gate as gate_module
 from bench.index import hot_add as hot_add_module
 from bench.index import search as search_module
@@ -65,8 +66,8 @@ def test_gate_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hot_add_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hot_add_module, "HELD", 50)
-    monkeypatch.setattr(hot_add_module, "QUIET_S", 0.1)
-    figures = hot_add(20)
+    monkeypatch.setattr(hot_add_module, "TURN_S", 0.1)
+    figures = hot_add(20)  # two turns
     assert figures["adds"] == 20
     assert figures["add_missed"] == 0
     assert figures["lookup_busy_p50_ms"] > 0
@@ -91,3 +92,11 @@ def test_the_whole_index_is_built_on_top_of_the_snapshot_before(tmp_path: Path) 
     assert (few["entries"], more["entries"]) == (40, 90)
     assert all(value > 0 for name, value in more.items() if not name.startswith("memory"))
     assert [again["entries"] for again in whole_at([40, 90], 2, tmp_path)] == [90]
+
+
+def test_lookups_go_on_beside_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside_module, "BATCH", 50)
+    monkeypatch.setattr(beside_module, "QUIET_S", 0.1)
+    figures = beside_module.beside_snapshots(100)
+    assert figures["snapshot_of_entries"] == 100
+    assert all(figures[f"snapshot_{name}_lookup_p99_ms"] > 0 for name in ("quiet", "making", "over"))
