@@ -11,9 +11,9 @@ class StateUnusable(Exception):
 
 
 def check_state(state: Path) -> None:
-    """Makes the folder, where it is missing, and sees that files can be made in it. Raises StateUnusable."""
+    """Makes the folder, its owner's alone, and sees that files can be made in it. Raises StateUnusable."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=state):
             pass
     except OSError as error:

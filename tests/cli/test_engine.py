@@ -44,6 +44,7 @@ def test_its_key_can_be_found_by_who_runs_it_and_nobody_else(tmp_path: Path, set
     kept = tmp_path / "state" / "engine.key"
     assert first == f"engine key: {kept}"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
     given = json.loads(told)
     assert given["key"] == kept.read_text()
     assert given["key"] not in done.stderr + " ".join(given["argv"])
