@@ -33,6 +33,12 @@ class Attempt:
     """Judged as a leak of another target: how often unrelated text passes for one."""
     text: str
 
+    @property
+    def answered(self) -> bool:
+        """Whether it reached the guards: an answer, or a request that is refused. Anything else (no such model, too many
+        requests, a guard or an engine that is down) proves nothing."""
+        return self.status in (200, 400)
+
 
 async def campaign(
     attacks: Sequence[Attack],

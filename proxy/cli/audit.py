@@ -144,6 +144,9 @@ def _evidence(admin: AdminClient, set_id: str, url: str) -> dict[str, Any]:
         found, targets = asyncio.run(attacked(set_id, list(PROBES), given))
     except RunError as error:
         fail(str(error))
+    for arm in dict.fromkeys(one.arm for one in found):
+        if not any(one.answered for one in found if one.arm == arm):
+            fail(f"no probe of the arm '{arm}' had an answer: there is no evidence to sign")
     return {
         "families": list(PROBES),
         "seed": 0,
@@ -152,10 +155,12 @@ def _evidence(admin: AdminClient, set_id: str, url: str) -> dict[str, Any]:
 
 
 def _results(found: list[Attempt], entry: str) -> dict[str, dict[str, int]]:
+    """By arm: probes that had an answer, how many of them leaked, and probes that had none."""
     made: dict[str, Counter[str]] = {}
-    for attempt in found:
-        if attempt.attack.target == entry:
-            made.setdefault(attempt.arm, Counter()).update(probes=1, leaks=int(attempt.leaked))
+    for one in found:
+        if one.attack.target == entry:
+            counted = made.setdefault(one.arm, Counter(probes=0, leaks=0, unanswered=0))
+            counted.update(probes=int(one.answered), leaks=int(one.leaked), unanswered=int(not one.answered))
     return {arm: dict(counts) for arm, counts in made.items()}
 
 
@@ -205,4 +210,5 @@ def _page(made: dict[str, Any]) -> str:
 def _told(results: dict[str, dict[str, int]] | None, arm: str) -> str:
     if not results or arm not in results:
         return "–"
-    return f"{results[arm]['leaks']} of {results[arm]['probes']}"
+    missing = results[arm].get("unanswered", 0)
+    return f"{results[arm]['leaks']} of {results[arm]['probes']}" + (f" ({missing} unanswered)" if missing else "")

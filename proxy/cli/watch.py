@@ -23,9 +23,6 @@ from proxy.cli.output import FAILED, NOT_FOUND, USAGE, count, fail, json_option,
 USUAL = "direct,paraphrase,role_play,prefix_injection,prefill"
 BATCH = 1000  # entries reported in one call
 ARM = "guarded"
-ANSWERED = (200, 400)
-"""What a probe is answered with that reached the guards: an answer, or that the request is refused. Anything else (no
-such model, too many requests, a guard or an engine that is down) tells nothing about the entry."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -117,7 +114,7 @@ async def _round(set_id: str, kinds: Sequence[str], number: int, given: dict[str
                 concurrency=given["concurrency"],
                 progress=progress,
             )
-        answered = [one for one in tried if one.status in ANSWERED]
+        answered = [one for one in tried if one.answered]
         if tried and not answered:
             status = ", ".join(sorted({str(one.status) for one in tried}))
             raise RunError(f"none of {len(tried)} probes had an answer (status {status}): nothing is known about leaks")

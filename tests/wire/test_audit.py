@@ -13,7 +13,8 @@ from proxy.audit.chain import RESTORED, problems
 from proxy.audit.log import LOG, AuditLog
 from proxy.cli.audit import audit
 from tests.fakes.vllm import FakeVllm
-from tests.wire.harness import ANSWER, QUESTION, SECRET_WORDS, Lethe, started
+from tests.fakes.vllm_shapes import Say
+from tests.wire.harness import ADMIN_KEY, ANSWER, QUESTION, SECRET_WORDS, Lethe, started
 
 
 async def log_of(lethe: Lethe) -> list[dict[str, Any]]:
@@ -97,6 +98,37 @@ async def test_a_receipt_of_a_set_that_does_not_hold_still_is_refused(
     assert (await lethe.admin("POST", "/sets/art/receipts", {})).status == 409
     monkeypatch.undo()
     assert (await lethe.admin("POST", "/sets/art/receipts", {})).status == 201
+
+
+async def exported(lethe: Lethe, *more: str | Path) -> Result:
+    where = ["--url", lethe.url, "--admin-url", lethe.admin_url, "--admin-key", ADMIN_KEY]
+    arguments = ["export", "--set", "art", "--probe", *where, *map(str, more)]
+    return await asyncio.to_thread(CliRunner().invoke, audit, arguments, env={"LETHE_API_KEY": None})
+
+
+async def test_a_receipt_holds_what_probes_found_under_both_arms(lethe: Lethe, tmp_path: Path) -> None:
+    await lethe.forget(id="f")
+    lethe.engine.answers(Say(ANSWER))
+    done = await exported(lethe, "--out", tmp_path / "receipt.json")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "receipt.json").read_text())
+    result = found["evidence"]["entries"]["f"]
+    assert result["raw"]["probes"] == result["guarded"]["probes"] == len(found["evidence"]["families"])
+    assert (result["raw"]["leaks"], result["guarded"]["leaks"]) == (result["raw"]["probes"], 0)
+    assert (await verified(tmp_path / "receipt.json")).exit_code == 0
+    page = await exported(lethe, "--html")
+    assert page.exit_code == 0, page.output
+    assert f"{result['raw']['leaks']} of {result['raw']['probes']}" in page.stdout
+    assert not any(word in done.output + page.stdout for word in SECRET_WORDS)
+
+
+async def test_probes_without_an_answer_are_no_evidence(lethe: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.attacks.campaign.PAUSE_S", 0)
+    await lethe.forget(id="f")
+    lethe.engine.answers(status=500, body=b"{}")
+    done = await exported(lethe)
+    assert done.exit_code == 1
+    assert "there is no evidence to sign" in done.stderr
 
 
 async def test_a_receipt_that_was_changed_is_found(lethe: Lethe, tmp_path: Path) -> None:
