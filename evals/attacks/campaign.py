@@ -35,8 +35,8 @@ class Attempt:
 
     @property
     def answered(self) -> bool:
-        """Whether it reached the guards: an answer, or a request that is refused. Anything else (no such model, too many
-        requests, a guard or an engine that is down) proves nothing."""
+        """Whether it reached the guards: an answer, or a request that is refused. Anything else (no such model, too
+        many requests, a guard or an engine that is down) proves nothing."""
         return self.status in (200, 400)
 
 
