@@ -9,7 +9,6 @@ takes over when it ends. Machines of their own keep logs of their own, each of t
 """
 
 import asyncio
-import contextlib
 import fcntl
 import os
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import structlog
 from indexes.entries import Entry, ForgetSet, State, Storage
 from indexes.ledger.records import Change, LedgerError, Missing
 from proxy.admin.models import entry_json, set_json
+from proxy.audit.append import append
 from proxy.audit.chain import EMPTY, RESTORED, Head, Record, canonical, hash_of, standing
 from proxy.audit.key import SigningKey
 from proxy.catalogue.catalogue import Catalogue
@@ -66,8 +66,12 @@ class AuditLog:
     async def run(self) -> None:
         """Follows the ledger for ever."""
         while True:
-            with contextlib.suppress(LedgerError):  # the next look tries again
+            try:
                 await self.follow()
+            except LedgerError:  # the next look tries again
+                pass
+            except OSError as error:  # a full disk, for one: the ledger keeps the changes until they can be written
+                _log.error("audit_log_not_written", fault=error.strerror or type(error).__name__, file=str(self.path))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def follow(self) -> Head:
@@ -203,10 +207,7 @@ class AuditLog:
             record["signature"] = self.key.sign(record["hash"].encode())
             head = Head(record["number"], record["hash"])
             written.append(orjson.dumps(record) + b"\n")
-        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
-            file.write(b"".join(written))
-            file.flush()
-            os.fsync(file.fileno())
+        append(self.path, b"".join(written))
         self._head, self._generation = head, records[-1]["generation"]
 
 

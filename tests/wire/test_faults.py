@@ -1,6 +1,7 @@
 """Whatever breaks, a client is told so, and nothing broken looks like a finished answer."""
 
 import asyncio
+import errno
 import json
 import socket
 from pathlib import Path
@@ -523,3 +524,25 @@ def test_payloads_reads_what_the_tests_rely_on() -> None:
 async def test_several_scripts_are_taken_in_order(lethe: Lethe) -> None:
     lethe.engine.scripts(Script((Say("a"),)), Script((Say("b"),)))
     assert [(await lethe.chat()).text() for _ in range(3)] == ["a", "b", "Hello there."]
+
+
+# -- the audit log
+
+
+async def test_audit_log_that_cannot_be_written_is_told_and_caught_up(
+    lethe: Lethe, monkeypatch: pytest.MonkeyPatch, log: list[dict[str, Any]]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("proxy.audit.log.append", full)
+    await lethe.forget()
+    async with asyncio.timeout(20):
+        while not (told := [line for line in log if line["event"] == "audit_log_not_written"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert told[0]["fault"] == "No space left on device"
+    assert (await lethe.chat(QUESTION)).status == 200
+    monkeypatch.undo()
+    reply = await lethe.admin("GET", "/audit/log")
+    actions = [json.loads(line)["action"] for line in reply.raw.splitlines()]
+    assert actions == [change["action"] for change in (await lethe.admin("GET", "/audit")).body["data"]]
