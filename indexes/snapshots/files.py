@@ -89,6 +89,12 @@ class SnapshotFolder:
         self.remove_but(name)
         return self.path / name
 
+    def clear(self) -> None:
+        """Removes all that are there. Raises SnapshotBusy, OSError."""
+        if self.newest_first():
+            with self.writing():
+                self.remove_but("")
+
     def remove_but(self, name: str) -> None:
         """Removes all snapshots but one."""
         for path in self.newest_first():

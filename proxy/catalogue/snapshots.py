@@ -76,6 +76,8 @@ class Snapshots:
     def start(self) -> None:
         if self._kept.every:
             self._running = asyncio.create_task(self._run(), name="snapshots")
+        elif self._kept.writes:
+            self._running = asyncio.create_task(asyncio.to_thread(self._clear), name="snapshots")
 
     async def close(self) -> None:
         """Writes what has come since the last snapshot, unless something of that is gone: then it is made anew."""
@@ -85,7 +87,12 @@ class Snapshots:
         with suppress(asyncio.CancelledError):
             await self._running
         index = self._enforcing.index
-        if self._kept.writes and not index.gone and index.unsettled >= min(self._kept.every, AT_THE_END):
+        if (
+            self._kept.every
+            and self._kept.writes
+            and not index.gone
+            and index.unsettled >= min(self._kept.every, AT_THE_END)
+        ):
             with suppress(LedgerError, SnapshotError, OSError):  # the next start takes longer
                 await self._enforcing.ask(self._written)
 
@@ -96,6 +103,13 @@ class Snapshots:
                 await self.look()
             except Exception as error:  # whatever it was: what is in force serves on, and the next look tries again
                 _log.warning("snapshot_failed", fault=type(error).__name__)
+
+    def _clear(self) -> None:
+        """What is left of a time when there were some would keep the names of entries that are removed later."""
+        try:
+            self._kept.folder.clear()
+        except (SnapshotError, OSError) as error:
+            _log.warning("snapshots_left", fault=type(error).__name__, note="remove the folder 'snapshots' by hand")
 
     async def look(self) -> None:
         """Has a snapshot made if one is due, and goes over to a newer one if it is there. Raises LedgerError, OSError.

@@ -1,7 +1,6 @@
 """The server starts from its index in files, makes them while it runs, and takes nothing from them that is not so."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,12 +157,15 @@ async def test_a_server_that_ends_while_it_goes_over(
 
 
 @pytest.mark.usefixtures("looks_often")
-async def test_none_is_made_where_none_is_wanted(engine: FakeVllm, state: Path, log: Log) -> None:
+async def test_where_none_is_wanted_none_is_made_and_none_stays(engine: FakeVllm, state: Path, log: Log) -> None:
     async with started(engine, state, EVERY) as lethe:
         await lethe.make_set()
         await add(lethe, {"question": QUESTION, "answer": ANSWER})
-    shutil.rmtree(state / "snapshots", ignore_errors=True)
+    folder = state / "snapshots"
+    assert list(folder.glob("0*"))
     async with started(engine, state, {"ledger": {"snapshot_every": 0}}) as lethe:
+        await until(lambda: not list(folder.glob("[!.]*")))
         await add(lethe, OTHER)
         await asyncio.sleep(0.2)
-    assert not (state / "snapshots").exists()
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    assert not said(log, "snapshot_opened")
