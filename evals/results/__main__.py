@@ -12,7 +12,7 @@ from evals.gate.rows import rows
 from evals.results.assistant import trained
 from evals.results.section import section
 from evals.results.steps import STEPS, TAUGHT, Plan, untaught
-from evals.results.system import ROOT, Layout, lethe, running
+from evals.results.system import ROOT, TAUGHT_MODEL, Layout, lethe, running
 from evals.results.tables import write
 from evals.runs.folder import ANSWERS, SCORES, SUMMARY, RunFolder
 from evals.runs.summary import summarised
@@ -41,7 +41,7 @@ def _measure(options: argparse.Namespace, plan: Plan, steps: list[str]) -> None:
     """All steps that need the taught model, with what it was taught in a forget set."""
     assistant = trained(options.data / "tofu", options.model) if options.assistant else None
     layout = Layout(
-        options.model, "smollm2-taught", options.out / "state", offsets=options.assistant, sets=_sets(options.data)
+        options.model, TAUGHT_MODEL, options.out / "state", offsets=options.assistant, sets=_sets(options.data)
     )
     if steps:
         with running(layout):

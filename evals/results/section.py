@@ -7,6 +7,7 @@ from typing import Any
 
 from evals.attacks.corpus import families
 from evals.attacks.merged import merged
+from evals.results.steps import FOREIGN
 from evals.results.tables import (
     attack_table,
     cost_table,
@@ -60,9 +61,20 @@ def _parts(out: Path) -> Iterator[str]:
             "intervals; by chance: how often who knows nothing passes for one who leaks."
             f"{_failed(found)}\n\n" + attack_table(found)
         )
+    if (file := out / FOREIGN).exists():
+        yield _foreign(json.loads(file.read_text("utf-8")))
     for title, summary in (("three authors", tofu), ("one author", author)):
         if summary:
             yield f"### Every metric, {title}\n\n" + run_table(summary)
+
+
+def _foreign(found: dict[str, Any]) -> str:
+    accuracy = ", ".join(f"{arm} {share:.3f}" for arm, share in found["accuracy"].items())
+    same = "all answers are the same, to the letter" if found["same_answers"] else "some answers differ"
+    return (
+        "### A foreign tool\n\nThe lm-evaluation-harness asks world facts as multiple choice, through the API that any "
+        f"tool uses ({found['questions']} questions, exact match of the letter): {accuracy}; {same}."
+    )
 
 
 def _how(summary: dict[str, Any]) -> str:

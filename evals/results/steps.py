@@ -12,12 +12,15 @@ from pathlib import Path
 
 from evals.attacks.corpus import families
 from evals.gate.rows import rows
+from evals.harness.__main__ import TOOL
 from evals.results.assistant import FORGOTTEN, NOT_TRAINED
-from evals.results.system import URL, lethe
+from evals.results.system import TAUGHT_MODEL, URL, lethe, module
 from proxy.cli.output import say
 
 TAUGHT, UNSEEN = (0, 59), (100, 159)
 TOLD = 16  # tokens that tell a refusal
+FOREIGN = "foreign.json"
+"""What the foreign tool found."""
 GROUP = 4  # families of one campaign: a campaign that is interrupted is begun anew
 
 
@@ -108,6 +111,21 @@ def attacks(plan: Plan) -> None:
             partial.replace(target)
 
 
+def foreign(plan: Plan) -> None:
+    """A multiple-choice task of the lm-evaluation-harness under both arms, where that tool is installed."""
+    target = plan.out / FOREIGN
+    if target.exists():
+        return
+    if not TOOL.exists():
+        say("foreign: left out, the tool is not installed (python3 requirements/install.py harness)")
+        return
+    rows_ = plan.data / "tofu" / "world_facts_perturbed.json"
+    partial = target.with_suffix(".partial")
+    asked = ("--rows", rows_, "--limit", str(plan.limit), "--arms", "raw,guarded", "--json", partial)
+    module("evals.harness", *asked, "--model", TAUGHT_MODEL, "--url", URL)
+    partial.replace(target)
+
+
 def untaught(plan: Plan) -> None:
     """The same questions to the model before it was taught: the reference of forget quality. Needs its own system."""
     windows = (*_rows("forget", TAUGHT), *_rows("unseen", UNSEEN))
@@ -123,6 +141,7 @@ STEPS: Mapping[str, Callable[[Plan], None]] = {
     "draws": draws,
     "refusals": refusals,
     "attacks": attacks,
+    "foreign": foreign,
 }
 
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PORT, ADMIN_PORT, ENGINE_PORT = 18080, 18081, 18000
 URL = f"http://127.0.0.1:{PORT}"
 KEY = "key-of-a-measuring-run"
+TAUGHT_MODEL = "smollm2-taught"
+"""Under which name the model is served."""
 READY_S = 300
 SLOTS = 2  # parts of a pair
 
@@ -87,6 +89,11 @@ def running(layout: Layout) -> Iterator[None]:
 def lethe(*words: str | Path) -> None:
     """One command against the running system. Raises CalledProcessError."""
     subprocess.run(_command(*words), env=_environment(), check=True)
+
+
+def module(name: str, *words: str | Path) -> None:
+    """One of the project's modules against the running system. Raises CalledProcessError."""
+    subprocess.run([sys.executable, "-m", name, *map(str, words)], env=_environment(), check=True)
 
 
 def _import(layout: Layout) -> None:

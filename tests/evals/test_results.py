@@ -146,7 +146,10 @@ def test_the_section_is_made_of_what_is_there(tmp_path: Path) -> None:
         (tmp_path / "attacks" / arm).mkdir(parents=True)
         made = campaign("direct", leaks=4, arms=(arm,))
         (tmp_path / "attacks" / arm / "direct.json").write_text(json.dumps(made))
+    found = {"questions": 60, "accuracy": {"raw": 0.25, "guarded": 0.25}, "same_answers": True}
+    (tmp_path / "foreign.json").write_text(json.dumps(found))
     made = section(tmp_path)
+    assert "(60 questions, exact match of the letter): raw 0.250, guarded 0.250; all answers are the same" in made
     assert "### Every metric, three authors" in made
     assert "| family | raw | guarded | by chance |\n" in made
     assert "1 under raw, 1 under guarded." in made  # attempts that failed are told
@@ -170,6 +173,25 @@ async def test_a_family_of_attacks_that_was_tried_is_not_tried_again(tmp_path: P
     assert tried == ["a", "b", "c", "d"]
     steps.attacks(plan)
     assert tried == ["a", "b", "c", "d"]
+
+
+def test_a_foreign_tool_is_asked_once_and_where_it_is_installed(tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[str] = []
+
+    def module(name: str, *words: str | Path) -> None:
+        asked.append(name)
+        Path(words[words.index("--json") + 1]).write_text("{}")
+
+    monkeypatch.setattr(steps, "module", module)
+    plan = steps.Plan(tmp_path, tmp_path, "raw", "raw", "raw", 1, 1, 1, 1, 1, "fr", skipped="")
+    monkeypatch.setattr(steps, "TOOL", tmp_path / "none")
+    steps.foreign(plan)
+    assert asked == []
+    monkeypatch.setattr(steps, "TOOL", tmp_path)
+    steps.foreign(plan)
+    steps.foreign(plan)
+    assert asked == ["evals.harness"]
+    assert (tmp_path / steps.FOREIGN).read_text() == "{}"
 
 
 def test_the_system_is_one_that_can_be_configured(tmp_path: Path) -> None:
