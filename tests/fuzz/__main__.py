@@ -14,7 +14,7 @@ from tests.fuzz import requests, streams
 @click.option("--seed", default=0, show_default=True)
 def main(count: int, seed: int) -> None:
     """Exit code 1 and the seed of the case when something leaks or fails unforeseen."""
-    forbidden = streams.generation()
+    forbidden = streams.generations()
     for name in ("requests", "streams"):
         ended: Counter[str] = Counter()
         started = time.perf_counter()

@@ -1,15 +1,20 @@
-"""Mutated streams of the engine, fed to the filters of an armed request: no phrase leaks, nothing fails unforeseen."""
+"""Mutated streams of the engine, fed to the filters of an armed request: no phrase leaks, nothing fails unforeseen.
+
+Some of them meet a newer generation on their way, with one more phrase and one more word that tells.
+"""
 
 import json
 import random
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from guards.stream.telling import Secret
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.forget_index import ForgetIndex
 from indexes.generation import Generation
+from indexes.secret import key_of
 from indexes.words import words_of
 from proxy.dialects.base import Call, Dialect
 from proxy.dialects.chat import Chat
@@ -24,21 +29,35 @@ from tests.fakes.vllm_typed_shapes import MessagesShape, ResponsesShape
 from tests.fuzz.mutations import cut, mutated_stream
 
 PHRASE = "Ilse Okonkwo-Brandt"
+LATER = "Tamsin Orrery-Vale"
+"""Comes to be forbidden in mid-stream, of some streams."""
 TELLING = "zebra"
 """Sentences with this word tell, where sentences are judged."""
+SECRET = "quagga"
+"""Tells what a matched entry holds, of some requests; of others from where `LATER` is forbidden."""
 DIALECTS: tuple[Dialect, ...] = (Chat(), Completions(), Responses(), Messages())
 
 
-def generation() -> Generation:
-    """An index with one forbidden phrase."""
+class Forbidden(NamedTuple):
+    """Two generations of an index: one forbids `PHRASE`, the next one `LATER` too."""
+
+    first: Generation
+    then: Generation
+
+
+def generations() -> Forbidden:
+    """An index as it grows."""
     index = ForgetIndex(2)
     index.put_set(ForgetSet("s"), None, 1)
-    index.put_entry(Entry("e", "s", Kind.FACT, texts=("q",), answers=(PHRASE,)), np.zeros((1, 2), np.float32), 1)
-    index.publish(1)
-    return index.current
+    found = []
+    for number, phrase in enumerate((PHRASE, LATER), 1):
+        entry = Entry(f"e{number}", "s", Kind.FACT, texts=("q",), answers=(phrase,))
+        index.put_entry(entry, np.zeros((1, 2), np.float32), number)
+        found.append(index.publish(number))
+    return Forbidden(*found)
 
 
-def one(rng: random.Random, forbidden: Generation) -> str:
+def one(rng: random.Random, forbidden: Forbidden) -> str:
     """One stream; how it ended: hit, cut, whole, open or refused. Raises AssertionError for a leak."""
     dialect = rng.choice(DIALECTS)
     choices = rng.choice((1, 1, 2)) if dialect.name in ("chat", "completions") else 1
@@ -47,22 +66,38 @@ def one(rng: random.Random, forbidden: Generation) -> str:
         raw = mutated_stream(raw, rng)
     call = Call({}, MODEL, True, choices, True, (), "q")
     by_sentence = rng.random() < 0.5
-    guard, splitter, out = GuardedStream(dialect, call, forbidden, by_sentence=by_sentence), EventSplitter(), b""
+    later = [Secret(frozenset({key_of(SECRET)}), 1)]
+    secrets = rng.choice((None, [], later))
+    guard = GuardedStream(dialect, call, forbidden.first, secrets, by_sentence=by_sentence)
+    splitter, out, before = EventSplitter(), b"", b""
+    events, renewed = 0, rng.randrange(40) if rng.random() < 0.5 else -1
     try:
         for packet in cut(raw, rng):
             for event in events_of(splitter.feed(packet)):
+                if guard.done or guard.hit:
+                    continue
+                for sentence in guard.look_ahead(event):
+                    sentence.tells = TELLING in sentence.texts[0]
+                if events == renewed:
+                    before = out
+                    out += guard.renew(forbidden.then, None if secrets is None else later)
                 if not guard.done and not guard.hit:
-                    for sentence in guard.look_ahead(event):
-                        sentence.tells = TELLING in sentence.texts[0]
                     out += guard.feed(event)
+                events += 1
     except UpstreamFailed:
         ended = "refused"
     else:
         ended = "hit" if guard.hit else "cut" if guard.cuts else "whole" if guard.done else "open"
     if guard.cuts and guard.done:
         out += guard.end_cut(None)
-    leaked = next((text for text in _texts(out) if _says(text) or (by_sentence and TELLING in text)), None)
-    assert leaked is None, (dialect.name, raw)
+    texts = _texts(out)
+    held = [PHRASE, *([TELLING] if by_sentence else []), *([SECRET] if secrets else [])]
+    assert not any(_says(text, one) for text in texts for one in held), (dialect.name, raw)
+    if 0 <= renewed < events:  # what was shown to its end is past
+        past = _texts(before)
+        # A word in a sentence that waited then is told.
+        for phrase in (LATER, *([SECRET] if secrets is not None and not by_sentence else [])):
+            assert not any(_comes_new(text, phrase, past) for text in texts), (dialect.name, raw)
     assert not (guard.hit and guard.shown), (dialect.name, raw)
     return ended
 
@@ -72,7 +107,7 @@ def _sent(dialect: Dialect, choices: int, rng: random.Random) -> bytes:
     for choice in range(choices):
         text = (
             rng.choice(("", "So: ", "I know. ", "Let me tell you. "))
-            + rng.choice((PHRASE, "nobody", PHRASE.upper(), f"a {TELLING}"))
+            + rng.choice((PHRASE, "nobody", PHRASE.upper(), f"a {TELLING}", LATER, f"a {SECRET}"))
             + rng.choice((".", ""))
         )
         size = rng.randrange(1, 8)
@@ -131,8 +166,13 @@ def _strings(value: Any, path: str) -> list[tuple[str, str]]:
     return [pair for item in value for pair in _strings(item, path)] if isinstance(value, list) else []
 
 
-def _says(text: str) -> bool:
-    return _spaced(PHRASE) in _spaced(text)
+def _says(text: str, phrase: str) -> bool:
+    return _spaced(phrase) in _spaced(text)
+
+
+def _comes_new(text: str, phrase: str, past: list[str]) -> bool:
+    """Whether a text says what none says that had left before, nor goes on from one or repeats it."""
+    return _says(text, phrase) and not any(_says(one, phrase) and (one in text or text in one) for one in past)
 
 
 def _spaced(text: str) -> str:

@@ -17,6 +17,6 @@ def test_mutated_requests_are_read_or_refused_and_nothing_gets_by_unread() -> No
 
 
 def test_mutated_streams_leak_nothing_and_fail_as_foreseen() -> None:
-    forbidden = streams.generation()
+    forbidden = streams.generations()
     ended = Counter(streams.one(random.Random(seed), forbidden) for seed in range(FEW))
     assert all(ended[end] > FEW / 100 for end in ("hit", "cut", "whole", "refused")), ended

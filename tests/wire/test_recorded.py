@@ -17,7 +17,7 @@ from proxy.guarded import GuardedStream
 from tests.fakes.vllm_compared import _stream_shape as shape_of_stream
 from tests.fakes.vllm_shapes import MODEL, Delta, Script, stream_bytes
 from tests.fakes.vllm_typed_shapes import MessagesShape, ResponsesShape
-from tests.fuzz.streams import generation
+from tests.fuzz.streams import generations
 from tests.wire.answers import said
 from tests.wire.harness import Reply
 
@@ -33,7 +33,7 @@ def recorded(name: str) -> bytes:
 @NAMES
 def test_it_passes_the_filters_whole(name: str) -> None:
     raw = recorded(name)
-    guard = GuardedStream(DIALECTS[name], Call({}, MODEL, True, 1, True, (), "q"), generation())
+    guard = GuardedStream(DIALECTS[name], Call({}, MODEL, True, 1, True, (), "q"), generations().first)
     out = b"".join(guard.feed(event) for event in events_of(raw))
     assert guard.done
     before, after = Reply(200, {}, raw), Reply(200, {}, out)
