@@ -10,34 +10,26 @@
 Before each piece leaves, the generation in force is compared with the one the request was decided on; when it is newer
 the request is decided again, so that an entry added meanwhile holds for answers in flight too. Between that comparison
 and the departure of the piece nothing is awaited.
-
-The proxy alone arms: the fields of `guards.engine.contract` are merged over the body last, for the arm that asks. An
-offset that cannot be had any more when the request is sent is a reason to climb, never to ask without it.
 """
 
-import hashlib
-import hmac
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import aiohttp
 import orjson
 from aiohttp import web
 
-from guards.context.note import note
 from guards.context.unknown import answer
-from guards.engine.contract import request_fields
 from guards.model import Plan
 from guards.policy import Rung
-from guards.prompt.fields import FieldRefused, forwarded
 from guards.stream.sentences import Sentence
 from guards.stream.telling import Secret, secrets_of
-from proxy.assistants.offsets import NotArmed, Worn
+from proxy.asking import Asking
+from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
-from proxy.errors import BadRequest, ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
+from proxy.errors import ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
 from proxy.exchange import RAW, Exchange
 from proxy.guarded import GuardedStream, WholeAnswer
 from proxy.history import History
@@ -60,17 +52,13 @@ class Relay:
     """Answers one request."""
 
     def __init__(self, request: web.Request, exchange: Exchange, server: Server) -> None:
-        self._request = request
         self._exchange = exchange
-        self._upstream = server.upstream
+        self._engine = Asking(request.headers, exchange, server)
         self._decider = server.decider
-        self._offsets = server.offsets
         self._metrics = server.metrics
         self._meaning = server.meaning
         self._secret = server.secret
         self._reply = Reply(request, exchange, server.config.limits.keep_alive_s)
-        self._counted: int | None = None
-        self._worn: Worn | None = None
         self._judge: Judge | None = None
 
     async def run(self) -> web.StreamResponse:
@@ -110,10 +98,10 @@ class Relay:
 
     async def _whole(self) -> web.StreamResponse:
         x = self._exchange
-        async with self._ask() as response:
-            raw = self._unnamed(await _all_of(response))
+        async with self._engine.answer() as response:
+            raw = self._engine.unnamed(await _all_of(response))
         payload = self._answer_in(raw)
-        prompt_tokens = await self._recount(raw)
+        prompt_tokens = await self._engine.recount(raw)
         x.tokens = _tokens_of(payload)
         raw = await self._checked(payload, prompt_tokens) or raw
         x.outcome = "answered"
@@ -148,11 +136,11 @@ class Relay:
         guard = self._guard() if x.plan.scan_output else None
         history = History(x.call.choices, x.dialect.keeps)
         self._reply.holds = guard is not None
-        async with self._reply.kept_alive(), self._ask() as response:
+        async with self._reply.kept_alive(), self._engine.answer() as response:
             splitter = EventSplitter()
             ended = False
             while not ended and (chunk := await response.content.readany()):
-                whole = self._unnamed(splitter.feed(chunk))
+                whole = self._engine.unnamed(splitter.feed(chunk))
                 if not whole:
                     continue
                 if guard is None and self._outdated:
@@ -176,7 +164,7 @@ class Relay:
     async def _pass(self, guard: GuardedStream, whole: bytes) -> None:
         """Events through the filters to the client, until the answer is done."""
         for event in events_of(whole):
-            prompt_tokens = await self._recount(event)
+            prompt_tokens = await self._engine.recount(event)
             await self._decided(guard, guard.look_ahead(event, prompt_tokens))
             if guard.done:
                 return
@@ -231,7 +219,7 @@ class Relay:
         x = self._exchange
         x.outcome = "cut"
         self._metrics.cuts.inc(guard.cuts)
-        usage = Usage(await self._prompt_tokens(), guard.tokens) if x.call.include_usage else None
+        usage = Usage(await self._engine.prompt_tokens(), guard.tokens) if x.call.include_usage else None
         await self._reply.write(guard.end_cut(usage))
 
     def _guard(self) -> GuardedStream:
@@ -278,7 +266,7 @@ class Relay:
     async def _refuse(self) -> web.StreamResponse:
         x = self._exchange
         texts = [answer(x.call.question, style=x.plan.style, key=self._secret, choice=i) for i in range(x.call.choices)]
-        usage = Usage(await self._prompt_tokens(), await self._tokens(texts))
+        usage = Usage(await self._engine.prompt_tokens(), await self._engine.tokens(texts))
         head = Head(x.id.removeprefix("req_"), int(time.time()), x.call.model)
         x.outcome = "refused"
         if not x.call.stream:
@@ -287,26 +275,6 @@ class Relay:
         for event in x.dialect.spoken(x.call, head, texts, usage):
             await self._reply.write(event)
         return await self._reply.end()
-
-    async def _tokens(self, texts: list[str]) -> int:
-        counted = await self._upstream.count_tokens(
-            {"model": self._exchange.model, "prompt": "".join(texts), "add_special_tokens": False}
-        )
-        return counted if counted is not None else sum(len(text.split()) for text in texts)
-
-    async def _prompt_tokens(self) -> int:
-        """Tokens of the client's own prompt, without the note that was put before it; 0 where the engine is silent."""
-        x = self._exchange
-        if self._counted is None:
-            request = {**x.dialect.tokenize_request(x.call.body | x.call.in_words), "model": x.model}
-            self._counted = await self._upstream.count_tokens(request) or 0
-        return self._counted
-
-    async def _recount(self, raw: bytes) -> int | None:
-        """Tokens of the prompt to report in place of the engine's count, where that would count our note."""
-        if self._exchange.plan.rung is not Rung.INSTRUCT or (b'"usage":{' not in raw and b'"usage": {' not in raw):
-            return None
-        return await self._prompt_tokens()
 
     def _answer_in(self, raw: bytes) -> Json:
         """The payload of a whole answer. Raises UpstreamFailed for anything else, be it called a success."""
@@ -319,53 +287,10 @@ class Relay:
         found: Json = payload
         return found
 
-    # -- towards the engine
-
-    @asynccontextmanager
-    async def _ask(self) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Sends the request as the plan wants it. Raises NotArmed before anything is sent."""
-        x = self._exchange
-        with self._offsets.wearing(x.plan.offset, x.model) as self._worn:
-            if x.asked_upstream is None:
-                x.asked_upstream = time.perf_counter()
-            async with self._upstream.post(x.dialect.path, self._body(), self._request.headers) as response:
-                yield response
-
-    @asynccontextmanager
-    async def prepared(self) -> AsyncIterator[Json]:
-        """The body that the engine would get under the plan, good while the block runs. Raises NotArmed."""
-        x = self._exchange
-        with self._offsets.wearing(x.plan.offset, x.model) as self._worn:
-            yield self._body()
-
     def _climb_without_offset(self) -> None:
         x = self._exchange
         self._metrics.offsets_lacked.labels("sent").inc()
         x.plan = x.plan.without_offset()
-
-    def _unnamed(self, raw: bytes) -> bytes:
-        """What the engine says under the name of an adapter, under that of the base: clients know no other."""
-        if self._worn is None or self._worn.adapter is None:
-            return raw
-        return raw.replace(orjson.dumps(self._worn.adapter), orjson.dumps(self._upstream.view.base))
-
-    def _body(self) -> Json:
-        x = self._exchange
-        armed = x.plan.armed or x.plan.scan_output
-        try:
-            body = forwarded(x.call.body, x.dialect.table, armed=armed, raw=x.arm == RAW)
-        except FieldRefused as refused:
-            raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
-        if x.plan.rung is Rung.INSTRUCT:
-            policy = x.plan.policy
-            lead = note(demonstrations=policy.demonstrations, reasoning=policy.reasoning)
-            body = x.dialect.amend(body | x.call.in_words, lead)
-        # Caches are shared neither between tenants nor between arms: hits would tell what others have asked.
-        salt = hmac.new(self._secret, f"{x.caller.key_id}|{x.arm}|{x.plan.armed}".encode(), hashlib.sha256)
-        arming, adapter = (self._worn.arming, self._worn.adapter) if self._worn else (None, None)
-        fields = request_fields(arming, salt=salt.hexdigest(), adapter=adapter)
-        ours = {name: value for name, value in fields.items() if value is not None}
-        return {**body, **x.dialect.always, "model": x.model, **ours}
 
 
 def _tokens_of(payload: Json) -> int:
