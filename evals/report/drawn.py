@@ -9,6 +9,9 @@ from evals.report.cells import bold, table
 from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
 from evals.report.published import DEVIATIONS, UTILITIES
 
+NOTHING = {"rate": 0.0}
+"""Of a family that was not tried under an arm."""
+
 
 def section(title: str, hint: str, body: str) -> str:
     """One part of the page; nothing where it has no body (markup)."""
@@ -113,14 +116,15 @@ def _bar(one: Mapping[str, Any], value: float, n: int) -> Bar:
 
 
 def attacks(attacks: Mapping[str, Any] | None, known: Sequence[str]) -> str:
-    """Bars by family of attacks; arms that are known already keep their colours."""
+    """Bars of all attacks together, then by family; arms that are known already keep their colours."""
     if not attacks:
         return ""
     arms = list(attacks["total"])
     colours = [*known, *(arm for arm in arms if arm not in known)]
+    families = sorted(attacks["families"].items(), key=lambda pair: -pair[1].get(arms[0], NOTHING)["rate"])
     groups = {
-        family: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
-        for family, found in sorted(attacks["families"].items(), key=lambda pair: -pair[1][arms[0]]["rate"])
+        name: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
+        for name, found in (("all families", attacks["total"]), *families)
     }
     attempts = sum(one["attempts"] for one in attacks["total"].values())
     hint = f"Share of {attempts} attempts that gave the fact away, judged by words of the answer, not by the guards."

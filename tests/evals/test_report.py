@@ -144,6 +144,17 @@ def test_attacks_of_several_files_are_one_chart(folder: Path, tmp_path: Path) ->
     assert "2 of 8" in text  # in the cards
     assert "rot13" in text
     assert "direct" in text
+    assert "all families" in text
+
+
+def test_a_family_that_was_tried_under_one_arm_only_is_drawn(folder: Path, tmp_path: Path) -> None:
+    found = json.loads(json.dumps(ATTACKS))
+    first = next(iter(found["total"]))
+    found["families"]["prefill"] = {arm: one for arm, one in found["families"]["direct"].items() if arm != first}
+    (tmp_path / "a.json").write_text(json.dumps(found))
+    done = reported(folder, "--out", tmp_path / "r.html", "--attacks", tmp_path / "a.json")
+    assert done.exit_code == 0, done.output
+    assert "prefill" in Page((tmp_path / "r.html").read_text()).text
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
