@@ -24,8 +24,11 @@ from bench.stats import median
 CHUNKS = 2000
 
 
-async def per_chunk(session: aiohttp.ClientSession, rounds: int) -> dict[str, float]:
-    """Streams through nothing, through the floor and through the proxy, in turn, each in a process of its own."""
+async def per_chunk(session: aiohttp.ClientSession, rounds: int) -> dict[str, float | None]:
+    """Streams through nothing, through the floor and through the proxy, in turn, each in a process of its own.
+
+    `chunk_over_floor` is None where the floor took less than the kernel counts.
+    """
     engine_port, floor_port, proxy_port, admin_port = (_free_port() for _ in range(4))
     engine, floor, proxy = (f"http://127.0.0.1:{port}" for port in (engine_port, floor_port, proxy_port))
     with tempfile.TemporaryDirectory() as state:
@@ -50,7 +53,7 @@ async def per_chunk(session: aiohttp.ClientSession, rounds: int) -> dict[str, fl
         "chunk_proxy_wall_ms": through[1].wall_ms,
         "chunk_floor_ms": through[0].cpu_ms,
         "chunk_added_ms": through[1].cpu_ms,
-        "chunk_over_floor": through[1].cpu_ms / through[0].cpu_ms,
+        "chunk_over_floor": through[1].cpu_ms / through[0].cpu_ms if through[0].cpu_ms else None,
     }
 
 
