@@ -68,7 +68,7 @@ def problems(lines: Iterable[bytes], key: PublicKey, *, ends: Head | None = None
     before = EMPTY
     reached = ends is None or ends == EMPTY
     for number, line in enumerate(lines, 1):
-        record = _read(line)
+        record = read(line)
         if record is None:
             return [*found, f"line {number} is no record; what follows it was not read"]
         wrong = _wrong(record, before, key)
@@ -94,7 +94,8 @@ def _wrong(record: Record, before: Head, key: PublicKey) -> str:
     return ""
 
 
-def _read(line: bytes) -> Record | None:
+def read(line: bytes) -> Record | None:
+    """The record of a line; None where it is none."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -23,11 +23,13 @@ from indexes.entries import Entry, ForgetSet, State, Storage
 from indexes.ledger.records import Change, LedgerError, Missing
 from proxy.admin.models import entry_json, set_json
 from proxy.audit.append import append
-from proxy.audit.chain import EMPTY, RESTORED, Head, Record, canonical, hash_of, standing
+from proxy.audit.chain import EMPTY, RESTORED, Head, Record, canonical, hash_of, read, standing
 from proxy.audit.key import SigningKey
 from proxy.catalogue.catalogue import Catalogue
 
 LOG, KEY, LOCK = "audit.jsonl", "audit.key", "audit.lock"
+READ = frozenset(("generation", "at", "action", "set", "entry"))
+"""What of a record is read again."""
 ACTING = ("kind", "texts", "names", "answers", "threshold")
 """What of an entry decides what it acts on."""
 
@@ -105,10 +107,10 @@ class AuditLog:
     def _last_standing(self) -> Record | None:
         """The last record of a change that the ledger had when the log was written."""
         lines = self.lines()
-        last = orjson.loads(lines[-1]) if lines and self._head.hash else None
-        if last is not None and last["action"] == RESTORED:
-            return next(reversed(standing(self._parsed())), None)
-        return last
+        last = read(lines[-1]) if lines and self._head.hash else None
+        if last is None or (last.keys() >= READ and last["action"] != RESTORED):
+            return last
+        return next(reversed(standing(self._parsed())), None)
 
     async def _has(self, record: Record) -> bool:
         """Whether the ledger's change of that generation is the one of the record."""
@@ -161,7 +163,8 @@ class AuditLog:
         return raw[: raw.rfind(b"\n") + 1].splitlines()
 
     def _parsed(self) -> list[Record]:
-        return [orjson.loads(line) for line in self.lines()]
+        """Records that can be read. What was damaged is found by `lethe audit verify`, and ends nothing here."""
+        return [record for line in self.lines() if (record := read(line)) is not None and record.keys() >= READ]
 
     async def _left(self, change: Change) -> tuple[str | None, str | None]:
         """Hashes of what the change left behind, and of what of it acts; None where it was removed, or has changed

@@ -217,6 +217,27 @@ async def test_a_new_ledger_beside_an_old_log_is_followed_from_its_beginning(eng
     assert [one["action"] for one in new] == [RESTORED, *(change["action"] for change in changes)]
 
 
+@pytest.mark.parametrize("place", [0, -1])
+@pytest.mark.parametrize("damaged", [b"{broken\n", b"[]\n", b'{"number": 1, "hash": "ab", "generation": 1}\n'])
+async def test_a_damaged_log_is_found_and_ends_nothing(
+    engine: FakeVllm, state: Path, tmp_path: Path, damaged: bytes, place: int
+) -> None:
+    async with started(engine, state) as lethe:
+        await lethe.make_set()
+        await lethe.forget()
+        await log_of(lethe)
+    lines = (state / LOG).read_bytes().splitlines(keepends=True)
+    lines[place] = damaged
+    (state / LOG).write_bytes(b"".join(lines))
+    async with started(engine, state) as lethe:
+        await lethe.forget("Who built the lighthouse?", "Tomas Reinholt", id="later")
+        found = await receipt_of(lethe)
+    assert "later" in {one["entry"] for one in found["history"]}
+    (tmp_path / "receipt.json").write_text(json.dumps(found))
+    assert (await verified(tmp_path / "receipt.json")).exit_code == 0
+    assert (await verified(tmp_path / "receipt.json", "--log", state / LOG)).exit_code == 1
+
+
 async def test_of_two_processes_on_a_folder_one_writes(lethe: Lethe) -> None:
     second = AuditLog(lethe.server.config.state, lethe.server.catalogue)
     try:
