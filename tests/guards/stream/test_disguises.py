@@ -3,6 +3,7 @@
 import base64
 import codecs
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,13 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 in a text": lambda text: base64.b64encode(f"They say that {text} did it.".encode()).decode(),
     "base64 for urls": lambda text: base64.urlsafe_b64encode(f"?{text}?".encode()).decode(),
+    "encoded for urls": quote,
+    "encoded for urls, all of it": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "entities": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "entities, hexadecimal": lambda text: "".join(f"&#x{ord(char):x};" for char in text),
+    "hard spaces": lambda text: text.replace(" ", "&nbsp;"),
+    "escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
+    "some escapes": lambda text: text.replace("e", "\\x65"),
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal apart": lambda text: text.encode().hex(" "),
     "hexadecimal, large": lambda text: text.encode().hex(":").upper(),
@@ -95,6 +103,8 @@ ORDINARY = [
     "Plan B: add 3 eggs, then x = y + z; see section 4.2 (a) and (b). OK!",
     "U.S.A. and the E.U. met at 10:30; I said: a b c d e f g h i j k l m n o p q r s t u v w x y z.",
     "SGVsbG8sIHdvcmxkISBUaGlzIGlzIG9yZGluYXJ5Lg== is how one writes it. 48656c6c6f too.",
+    "At 50% off & more: R&D costs 100%, C:\\users\\x41 &c. A&B; &unknown; %zz %4 \\u00 &#; done.",
+    "https://example.org/?q=caf%C3%A9+bar&x=%E6%9D%B1%E4%BA%AC &lt;b&gt; \\n \\u0041 \\ud83c",
     "Ünïcödé, 東京, Москва and emoji 🎻 pass as well.\n\n- one\n- two\n",
 ]
 
@@ -114,7 +124,13 @@ def test_any_text_in_any_pieces(data: st.DataObject) -> None:
     for piece in pieces(PHRASE):
         found.add(piece, 0)
     words = [written(text) for written in WRITTEN.values() for text in (PHRASE, "Ilse", "Okonkwo", "no")]
-    text = " | ".join(data.draw(st.lists(st.sampled_from([*words, "a", "so", "4d", "TW", ".", "\n"]), max_size=6)))
+    text = " | ".join(
+        data.draw(
+            st.lists(
+                st.sampled_from([*words, "a", "so", "4d", "TW", ".", "\n", "%", "%4", "&", "&#7", "\\u"]), max_size=6
+            )
+        )
+    )
     places = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
     chunks = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
     out, was_cut = run(found, chunks)
@@ -134,11 +150,12 @@ def test_arguments_of_tools_are_read_in_disguise_too(table: PhraseTable) -> None
     assert out == text[:10]
 
 
-@pytest.mark.parametrize(
-    "junk", ["a " * 50_000, "4d" * 50_000, "TWFy" * 25_000, "A1b2" * 25_000, "e" * 100_000, "=\n" * 50_000]
-)
+JUNK = ("a ", "4d", "TWFy", "A1b2", "e", "=\n", "%41", "%", "%e6", "a%20", "&amp;", "\\u0041")
+
+
+@pytest.mark.parametrize("junk", JUNK)
 def test_megabytes_of_junk_cost_little_more_than_reading_them(table: PhraseTable, junk: str) -> None:
     """Work is bounded by the text: ways to part letters are pruned, codes are decoded once."""
     one = PhraseFilter(table, lambda _: True, disguised=True)
-    assert not isinstance(one.on_delta(junk), Cut)
+    assert not isinstance(one.on_delta(junk * (100_000 // len(junk))), Cut)
     assert one.holding <= table.longest_span
