@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.vllm_shapes import MAX_MODEL_LEN, MODEL
 from tests.wire.answers import MESSAGES, RESPONSES, ask, body_of
 from tests.wire.harness import HARMLESS, QUESTION, Lethe
+from tests.wire.typed import BOTH
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,39 @@ async def test_faults_are_said_in_anthropics_shape(armed: Lethe) -> None:
     reply = await ask(armed, MESSAGES, HARMLESS, temperature=-1)
     assert (reply.status, reply.body["error"]["type"]) == (400, "invalid_request_error")
     assert "temperature" in reply.body["error"]["message"]
+
+
+@BOTH
+async def test_prompt_that_cannot_fit_is_not_embedded(armed: Lethe, path: str) -> None:
+    before = armed.embedder.calls
+    reply = await ask(armed, path, "word " * (MAX_MODEL_LEN + 1))
+    assert reply.status == 400
+    assert str(MAX_MODEL_LEN) in reply.body["error"]["message"]
+    assert armed.embedder.calls == before
+    assert not armed.engine.seen
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("raw", "says"), [(b"", "not valid JSON"), (b'{"model": ', "line 1"), (b"[]", "must be a JSON object")]
+)
+async def test_body_that_is_no_json_object(armed: Lethe, path: str, raw: bytes, says: str) -> None:
+    reply = await armed.post(path, raw)
+    assert reply.status == 400
+    assert says in reply.body["error"]["message"]
+
+
+@BOTH
+async def test_unknown_model_and_wrong_key(armed: Lethe, path: str) -> None:
+    reply = await armed.post(path, body_of(path, HARMLESS) | {"model": "gpt-4"})
+    assert reply.status == 404
+    assert MODEL in reply.body["error"]["message"]
+    await armed.admin("POST", "/keys", {"scopes": ["client"]})
+    for key in ({}, {"Authorization": "Bearer wrong"}, {"x-api-key": "wrong"}):
+        reply = await armed.post(path, body_of(path, HARMLESS), key)
+        assert reply.status == 401
+        assert "Authorization: Bearer KEY" in reply.body["error"]["message"]
+    assert not armed.engine.seen
 
 
 async def test_stored_answers_and_switches_of_the_engine_are_the_proxys(lethe: Lethe) -> None:
