@@ -104,8 +104,8 @@ def _process_age_s() -> float:
 
 
 async def load_sample(server: Server, sample: Path) -> None:
-    """Loads sample entries where there is no forget set yet."""
-    if server.catalogue.current.sets:
+    """Loads sample entries into a ledger in which nothing was ever written: what was removed does not come back."""
+    if server.catalogue.current.number:
         return
     try:
         raw = await asyncio.to_thread(sample.read_bytes)

@@ -13,11 +13,14 @@ import httpx
 import openai
 import pytest
 
+from proxy.cli.up import load_sample
 from proxy.engine.command import EngineOptions
 from tests.cli.running import REAL_START_S, ROOT, Up, up
 from tests.clients.asking import CAPITAL, ask
 from tests.clients.system import ADMIN_KEY, clean_environment, lethe, wait_until_ready
 from tests.conftest import unused_port
+from tests.fakes.vllm import FakeVllm
+from tests.wire.harness import started
 
 FAKE = ROOT / "tests" / "fakes" / "fake_engine.py"
 
@@ -47,6 +50,16 @@ def test_up_and_down_again_as_soon_as_everything_answers(tmp_path: Path, fake: d
     assert re.search(r"^Lethe is ready\.  3 forget entries are in force\.$", running.out, re.MULTILINE)
     assert running.out.splitlines()[-2:] == ["stopping", "engine: stopped"]
     assert "Traceback" not in running.err
+
+
+async def test_a_sample_that_was_removed_does_not_come_back(tmp_path: Path):
+    sample = ROOT / "deploy" / "sample-forget.jsonl"
+    async with FakeVllm.running() as engine, started(engine, tmp_path) as running:
+        await load_sample(running.server, sample)
+        assert [one["id"] for one in (await running.admin("GET", "/sets")).body["data"]] == ["sample"]
+        await running.admin("DELETE", "/sets/sample")
+        await load_sample(running.server, sample)
+        assert (await running.admin("GET", "/sets")).body["data"] == []
 
 
 def test_what_it_prints_to_try_is_what_can_be_typed(tmp_path: Path, fake: dict[str, str]):
