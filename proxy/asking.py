@@ -24,8 +24,8 @@ from proxy.exchange import RAW, Exchange
 from proxy.server import Server
 
 
-class Asking:
-    """The engine, as one exchange asks it: under the plan that the exchange has when it asks."""
+class EngineRequest:
+    """The request of one exchange as the engine gets it: under the plan that the exchange has when it is sent."""
 
     def __init__(self, headers: Mapping[str, str], exchange: Exchange, server: Server) -> None:
         """`headers` are the client's."""

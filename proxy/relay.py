@@ -25,7 +25,7 @@ from guards.model import Plan
 from guards.policy import Rung
 from guards.stream.sentences import Sentence
 from guards.stream.telling import Secret, secrets_of
-from proxy.asking import Asking
+from proxy.asking import EngineRequest
 from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
@@ -53,7 +53,7 @@ class Relay:
 
     def __init__(self, request: web.Request, exchange: Exchange, server: Server) -> None:
         self._exchange = exchange
-        self._engine = Asking(request.headers, exchange, server)
+        self._engine = EngineRequest(request.headers, exchange, server)
         self._decider = server.decider
         self._metrics = server.metrics
         self._meaning = server.meaning

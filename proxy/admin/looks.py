@@ -14,7 +14,7 @@ from proxy.admin.models import (
 )
 from proxy.admin.score import scores_of
 from proxy.admission import read
-from proxy.asking import Asking
+from proxy.asking import EngineRequest
 from proxy.client_api import DIALECTS, opened, subject_of
 from proxy.decide import Subject
 from proxy.dialects.base import Dialect
@@ -80,5 +80,5 @@ async def score(request: web.Request) -> web.Response:
     exchange = await opened(server, _DIALECTS[body.dialect], caller, dict(body.request), body.arm)
     if body.arm != RAW:
         exchange.plan = await server.decider.decide(exchange.subject, exchange.generation, body.arm)
-    found = await scores_of(server, exchange, Asking(request.headers, exchange, server), body.answers)
+    found = await scores_of(server, exchange, EngineRequest(request.headers, exchange, server), body.answers)
     return json_reply({"rung": exchange.plan.rung, "answers": [one.as_json() for one in found]})

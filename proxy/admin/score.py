@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from guards.policy import Rung
-from proxy.asking import Asking
+from proxy.asking import EngineRequest
 from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.errors import BadRequest, UpstreamFailed
@@ -47,7 +47,7 @@ class Scores:
         return {"logprobs": list(self.logprobs), "ranks": list(self.ranks)}
 
 
-async def scores_of(server: Server, exchange: Exchange, asking: Asking, answers: Sequence[str]) -> list[Scores]:
+async def scores_of(server: Server, exchange: Exchange, request: EngineRequest, answers: Sequence[str]) -> list[Scores]:
     """Scores of each answer to a request that has its plan. Raises RequestError."""
     engine = Forcing(server.upstream, exchange.model)
     tokens = await asyncio.gather(*(engine.tokens({"prompt": text, "add_special_tokens": False}) for text in answers))
@@ -56,7 +56,7 @@ async def scores_of(server: Server, exchange: Exchange, asking: Asking, answers:
     withheld = [_withheld(exchange, text) for text in answers]
     while exchange.plan.rung is not Rung.REFUSE:
         try:
-            async with asking.prepared() as body:
+            async with request.prepared() as body:
                 asked = exchange.dialect.tokenize_request(body)
                 prompt = await engine.tokens({name: value for name, value in asked.items() if name != "model"})
                 sent = [
