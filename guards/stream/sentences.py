@@ -89,24 +89,23 @@ class SentenceStream:
 
 
 class SentenceFilter:
-    """Stands around another filter: same calls, and `look_ahead` before each piece."""
+    """Stands before another filter, which gets what was judged: same calls, and `look_ahead` before each piece.
+
+    So what the other filter has released has left, and what it learns in mid-stream holds for all that waits here.
+    """
 
     def __init__(self, inner: PhraseFilter | TellingFilter | JsonTextFilter, read: Callable[[str], str] = str) -> None:
         """`read` is how a client reads the characters of the text: `json_text.unescaped` where it is JSON."""
         self._inner = inner
         self._sentences = SentenceStream(read)
         self._undecided: deque[Sentence] = deque()
-        self._ends: deque[int] = deque()
-        """Where sentences end that may leave, as far as they have not left."""
-        self._bad: int | None = None
-        """Where the first sentence begins that tells."""
-        self._held = ""
-        self._held_from = 0
+        self._waiting = ""
+        self._waiting_from = 0
 
     @property
     def holding(self) -> int:
         """Characters held back by either."""
-        return self._inner.holding + len(self._held)
+        return self._inner.holding + len(self._waiting)
 
     def look_ahead(self, text: str, *, ends: bool = False) -> list[Sentence]:
         """The sentences that the next piece completes, to be judged before it is fed; `ends`: it is the last one."""
@@ -116,18 +115,31 @@ class SentenceFilter:
 
     def on_delta(self, text: str) -> Step:
         """Takes the next piece of the text."""
-        return self._after(self._inner.on_delta(text))
+        self._waiting += text
+        released = ""
+        while self._undecided and self._undecided[0].tells is not None:
+            sentence = self._undecided.popleft()
+            if sentence.tells:
+                return self._ended(released, cut=True)
+            size = sentence.end - self._waiting_from
+            judged, self._waiting = self._waiting[:size], self._waiting[size:]
+            self._waiting_from += size
+            step = self._inner.on_delta(judged)
+            released += step.text
+            if isinstance(step, Cut):
+                return Cut(released, step.slot)
+        return Release(released)
 
     def on_finish(self) -> Step:
         """Ends the text. What nobody judged does not leave."""
-        step = self._after(self._inner.on_finish())
-        return Cut(step.text, None) if self._held and isinstance(step, Release) else step
+        step = self.on_delta("")
+        return step if isinstance(step, Cut) else self._ended(step.text, cut=bool(self._waiting))
 
     def shown_before(self, text: str) -> None:
         """Tells the filter of text that left before it was there; a sentence that it begins is judged as a whole."""
         self._inner.shown_before(text)
         self._sentences.feed(text)
-        self._held_from = self._sentences.position
+        self._waiting_from = self._sentences.position
 
     def end_turn(self) -> None:
         """What was shown before was the client's own."""
@@ -135,32 +147,11 @@ class SentenceFilter:
 
     def renew(self, table: PhraseTable, forbidden: Callable[[int], bool]) -> Step:
         """Moves to a newer generation. Verdicts stand."""
-        return self._after(self._inner.renew(table, forbidden))
+        return self._inner.renew(table, forbidden)
 
-    def _after(self, step: Step) -> Step:
-        self._held += step.text
-        self._settle()
-        until = self._held_from + len(self._held)
-        if isinstance(step, Cut):
-            return Cut(self._release(until), step.slot)
-        if self._bad is not None and until >= self._bad:  # before that the inner filter may still cut earlier
-            return Cut(self._release(self._bad), None)
-        return Release(self._release(until))
-
-    def _settle(self) -> None:
-        while self._bad is None and self._undecided and self._undecided[0].tells is not None:
-            sentence = self._undecided.popleft()
-            if sentence.tells:
-                self._bad = max(sentence.start, self._held_from)
-            else:
-                self._ends.append(sentence.end)
-
-    def _release(self, until: int) -> str:
-        """Whole sentences that may leave, of what the inner filter has released."""
-        last = self._held_from
-        while self._ends and self._ends[0] <= until:
-            last = self._ends.popleft()
-        size = max(0, last - self._held_from)
-        text, self._held = self._held[:size], self._held[size:]
-        self._held_from += size
-        return text
+    def _ended(self, released: str, *, cut: bool) -> Step:
+        """What the other filter still holds leaves, unless it is a phrase: nothing comes after it."""
+        last = self._inner.on_finish()
+        if isinstance(last, Cut):
+            return Cut(released + last.text, last.slot)
+        return Cut(released + last.text, None) if cut else Release(released + last.text)

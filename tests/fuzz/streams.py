@@ -95,8 +95,7 @@ def one(rng: random.Random, forbidden: Forbidden) -> str:
     assert not any(_says(text, one) for text in texts for one in held), (dialect.name, raw)
     if 0 <= renewed < events:  # what was shown to its end is past
         past = _texts(before)
-        # A word in a sentence that waited then is told.
-        for phrase in (LATER, *([SECRET] if secrets is not None and not by_sentence else [])):
+        for phrase in (LATER, *([SECRET] if secrets is not None else [])):
             assert not any(_comes_new(text, phrase, past) for text in texts), (dialect.name, raw)
     assert not (guard.hit and guard.shown), (dialect.name, raw)
     return ended
