@@ -19,9 +19,11 @@ from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
 from proxy.assistants.offsets import Worn
 from proxy.dialects.base import Json
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, UpstreamFailed
 from proxy.exchange import RAW, Exchange
 from proxy.server import Server
+
+MAX_ANSWER_BYTES = 64 * 1024**2  # a whole answer is held in memory while it is checked
 
 
 class EngineRequest:
@@ -46,6 +48,18 @@ class EngineRequest:
                 x.asked_upstream = time.perf_counter()
             async with self._upstream.post(x.dialect.path, self._body(), self._headers) as response:
                 yield response
+
+    async def whole(self) -> tuple[bytes, Json]:
+        """The whole answer, as it came and as it reads. Raises UpstreamFailed for what is none, success or not."""
+        async with self.answer() as response:
+            raw = self.unnamed(await _all_of(response))
+        try:
+            payload = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            payload = None
+        if not self._exchange.dialect.is_answer(payload):
+            raise UpstreamFailed("the engine's answer has an unknown shape")
+        return raw, payload
 
     @asynccontextmanager
     async def prepared(self) -> AsyncIterator[Json]:
@@ -98,3 +112,22 @@ class EngineRequest:
         fields = request_fields(arming, salt=salt.hexdigest(), adapter=adapter)
         ours = {name: value for name, value in fields.items() if value is not None}
         return {**body, **x.dialect.always, "model": x.model, **ours}
+
+
+def tokens_of(payload: Json) -> int:
+    """Tokens of a whole answer of any dialect; 0 where the engine does not say."""
+    usage = payload.get("usage")
+    reported = [usage.get(name) for name in ("completion_tokens", "output_tokens")] if isinstance(usage, dict) else []
+    return next((count for count in reported if isinstance(count, int)), 0)
+
+
+async def _all_of(response: aiohttp.ClientResponse) -> bytes:
+    """A whole body. Raises UpstreamFailed when it is larger than is held."""
+    blocks: list[bytes] = []
+    size = 0
+    while block := await response.content.readany():
+        blocks.append(block)
+        size += len(block)
+        if size > MAX_ANSWER_BYTES:
+            raise UpstreamFailed("the engine's answer is larger than this server checks")
+    return b"".join(blocks)

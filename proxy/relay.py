@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import aiohttp
 import orjson
 from aiohttp import web
 
@@ -25,7 +24,7 @@ from guards.model import Plan
 from guards.policy import Rung
 from guards.stream.sentences import Sentence
 from guards.stream.telling import Secret, secrets_of
-from proxy.asking import EngineRequest
+from proxy.asking import EngineRequest, tokens_of
 from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
@@ -36,8 +35,6 @@ from proxy.history import History
 from proxy.meaning import Judge
 from proxy.reply import Reply
 from proxy.server import Server
-
-MAX_ANSWER_BYTES = 64 * 1024**2  # a whole answer is held in memory while it is checked
 
 
 class Escalate(Exception):
@@ -98,11 +95,9 @@ class Relay:
 
     async def _whole(self) -> web.StreamResponse:
         x = self._exchange
-        async with self._engine.answer() as response:
-            raw = self._engine.unnamed(await _all_of(response))
-        payload = self._answer_in(raw)
+        raw, payload = await self._engine.whole()
         prompt_tokens = await self._engine.recount(raw)
-        x.tokens = _tokens_of(payload)
+        x.tokens = tokens_of(payload)
         raw = await self._checked(payload, prompt_tokens) or raw
         x.outcome = "answered"
         return web.Response(body=raw, content_type="application/json", headers=x.headers())
@@ -276,37 +271,7 @@ class Relay:
             await self._reply.write(event)
         return await self._reply.end()
 
-    def _answer_in(self, raw: bytes) -> Json:
-        """The payload of a whole answer. Raises UpstreamFailed for anything else, be it called a success."""
-        try:
-            payload = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            payload = None
-        if not self._exchange.dialect.is_answer(payload):
-            raise UpstreamFailed("the engine's answer has an unknown shape")
-        found: Json = payload
-        return found
-
     def _climb_without_offset(self) -> None:
         x = self._exchange
         self._metrics.offsets_lacked.labels("sent").inc()
         x.plan = x.plan.without_offset()
-
-
-def _tokens_of(payload: Json) -> int:
-    """Tokens of a whole answer of any dialect; 0 where the engine does not say."""
-    usage = payload.get("usage")
-    reported = [usage.get(name) for name in ("completion_tokens", "output_tokens")] if isinstance(usage, dict) else []
-    return next((count for count in reported if isinstance(count, int)), 0)
-
-
-async def _all_of(response: aiohttp.ClientResponse) -> bytes:
-    """A whole body. Raises UpstreamFailed when it is larger than is held."""
-    blocks: list[bytes] = []
-    size = 0
-    while block := await response.content.readany():
-        blocks.append(block)
-        size += len(block)
-        if size > MAX_ANSWER_BYTES:
-            raise UpstreamFailed("the engine's answer is larger than this server checks")
-    return b"".join(blocks)
