@@ -12,6 +12,7 @@ the request is decided again, so that an entry added meanwhile holds for answers
 and the departure of the piece nothing is awaited.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -261,7 +262,8 @@ class Relay:
     async def _refuse(self) -> web.StreamResponse:
         x = self._exchange
         texts = [answer(x.call.question, style=x.plan.style, key=self._secret, choice=i) for i in range(x.call.choices)]
-        usage = Usage(await self._engine.prompt_tokens(), await self._engine.tokens(texts))
+        # Side by side: an engine that hangs delays a refusal once.
+        usage = Usage(*await asyncio.gather(self._engine.prompt_tokens(), self._engine.tokens(texts)))
         head = Head(x.id.removeprefix("req_"), int(time.time()), x.call.model)
         x.outcome = "refused"
         if not x.call.stream:
