@@ -1,9 +1,10 @@
 """`python -m bench.filters`: microseconds per chunk of a guarded stream at 1, 100 and 10,000 forbidden phrases.
 
-Three things are timed on the same chunks: the phrase filter alone; the filter behind JSON strings, as for arguments of
-tools; and all that is done for an event of a guarded stream (read, filter, write). The floor beside the last is the
-least that anything which looks into an event must do: parsing its JSON. Means are processor time; the 99th percentile
-of single chunks is wall time.
+Timed on the same chunks: the phrase filter alone, with phrases of which the answer holds no word (`elsewhere`: what
+their number costs) and with phrases made of its words (of 10,000 one begins at nearly every word); the filter behind
+JSON strings, as for arguments of tools; and all that is done for an event of a guarded stream (read, filter, write).
+The floor beside the last is the least that anything which looks into an event must do: parsing its JSON. Means are
+processor time; the 99th percentile of single chunks is wall time.
 """
 
 import argparse
@@ -46,13 +47,15 @@ def main() -> None:
 def measured(rounds: int) -> dict[str, float]:
     """All figures: medians of processor time over rounds, in which the sizes take turns; 99th percentiles of chunks."""
     rng = random.Random(1)
-    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randrange(2, 9))) for _ in range(VOCABULARY)]
+    words, others = _vocabulary(rng, "acegikmnprtvxz"), _vocabulary(rng, "bdfhjloqsuwy")
     text = " ".join(rng.choices(words, k=WORDS))
     chunks = [text[i : i + CHUNK] for i in range(0, len(text), CHUNK)]
     events = [_event(chunk) for chunk in chunks]
-    indexes = {size: _index(size, words, rng) for size in SIZES}
+    here = {size: _index(size, words, rng) for size in SIZES}
+    elsewhere = {size: _index(size, others, rng) for size in SIZES}
     figures: dict[str, float] = {"chunks": float(len(chunks)), "floor_us_per_chunk": _floor(events, rounds)}
     ways: dict[str, Callable[[Generation], list[float]]] = {
+        "filter_elsewhere": lambda g: _times(PhraseFilter(g.phrases, g.forbidden, disguised=True).on_delta, chunks),
         "filter": lambda g: _times(PhraseFilter(g.phrases, g.forbidden, disguised=True).on_delta, chunks),
         "json_filter": lambda g: _times(
             JsonTextFilter(PhraseFilter(g.phrases, g.forbidden, disguised=True)).on_delta, chunks
@@ -60,6 +63,7 @@ def measured(rounds: int) -> dict[str, float]:
         "guarded": lambda g: _times(GuardedStream(Chat(), _CALL, g).feed, events),
     }
     for name, way in ways.items():
+        indexes = elsewhere if name == "filter_elsewhere" else here
         means: dict[int, list[float]] = {size: [] for size in SIZES}
         last: dict[int, list[float]] = {}
         for _ in range(rounds):
@@ -74,6 +78,11 @@ def measured(rounds: int) -> dict[str, float]:
             figures[f"{name}_us_per_chunk_{SIZES[-1]}"] / figures[f"{name}_us_per_chunk_{SIZES[0]}"]
         )
     return figures
+
+
+def _vocabulary(rng: random.Random, letters: str) -> list[str]:
+    """Words of some letters: those of either kind stay among themselves, in rot13 too."""
+    return ["".join(rng.choices(letters, k=rng.randrange(2, 9))) for _ in range(VOCABULARY)]
 
 
 def _times(feed: Callable[[Chunk], object], chunks: Sequence[Chunk]) -> list[float]:
