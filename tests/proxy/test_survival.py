@@ -3,6 +3,7 @@
 What was acknowledged is in force after the next start, and nothing else is.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -18,8 +19,8 @@ from indexes.scan import scan_of
 from indexes.windows import windows_of
 from proxy.app import running
 from proxy.catalogue import snapshots
-from tests.wire import survivor
-from tests.wire.survivor import SET, config, two_embedders
+from tests.proxy import survivor
+from tests.proxy.survivor import SET, config, two_embedders
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = (("snapshot_opened", 2), ("embedder_swapped", 1), ("snapshot_made", 1), ("embedder_change_began", 2))
@@ -66,21 +67,27 @@ def lives_until(moment: str, times: int, state: Path, said: Said) -> None:
     assert child.returncode == -signal.SIGKILL
 
 
-async def test_it_is_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: object) -> None:
+def test_it_is_killed_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "LOOK_S", 3600.0)
     said = Said()
     for moment, times in MOMENTS:
         lives_until(moment, times, tmp_path, said)
-        with two_embedders():
-            async with running(config(tmp_path)) as server:
-                there = {entry.id: entry for entry in await server.catalogue.entries(SET, "", 1_000_000)}
-                assert_kept(there, said)
-                assert_in_force(server.catalogue.current, there)
+        there = asyncio.run(looked_at(tmp_path, said))
         said.doubtful.clear()  # from here on it is what it is
         said.added &= set(there)
         said.state = {i: "disabled" for i, entry in there.items() if entry.state is State.DISABLED}
     assert len(said.added) > 20
     assert "embedder_change_failed" not in said.events
+
+
+async def looked_at(state: Path, said: Said) -> dict[str, Entry]:
+    """What is there when the server is started again: what was acknowledged, and all of it in force."""
+    with two_embedders():
+        async with running(config(state)) as server:
+            there = {entry.id: entry for entry in await server.catalogue.entries(SET, "", 1_000_000)}
+            assert_kept(there, said)
+            assert_in_force(server.catalogue.current, there)
+            return there
 
 
 def assert_kept(there: dict[str, Entry], said: Said) -> None:

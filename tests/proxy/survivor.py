@@ -1,4 +1,4 @@
-"""A server that lives to be killed: `python -m tests.wire.survivor STATE`.
+"""A server that lives to be killed: `python -m tests.proxy.survivor STATE`.
 
 It adds, changes and removes entries one after the other, is given another embedder again and again, and keeps its index
 in files after every few changes. On standard output it says, a line each, what it begins, what it was told is done, and
@@ -7,6 +7,7 @@ what the server logs.
 
 import asyncio
 import itertools
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ def question(number: int) -> str:
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())  # in one piece, whichever threads speak at once
 
 
 def _logged(_: Any, __: str, event: dict[str, Any]) -> Any:
