@@ -159,6 +159,9 @@ class HexReader:
     def feed(self, char: str) -> str | None:
         value = _HEX.get(char)
         if value is None:
+            if char == "x" and self._first == 0 and not self._together:  # "0x" before each code
+                self._first = None
+                return ""
             if self._first is not None or char not in _BETWEEN_HEX:
                 if self._begun:
                     self._reset()

@@ -37,6 +37,7 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "some escapes": lambda text: text.replace("e", "\\x65"),
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal apart": lambda text: text.encode().hex(" "),
+    "hexadecimal, as numbers": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
     "hexadecimal, large": lambda text: text.encode().hex(":").upper(),
 }
 
