@@ -55,6 +55,8 @@ class GuardedStream:
         self._ahead = _NOTHING_AHEAD
         self._open = set(range(call.choices))
         self._held: list[bytes] = []
+        self._held_whole: list[Leaf] = []
+        """The strings that stand for themselves in what is held: they were judged, and have not left."""
         self._showing = False
         self.tokens = 0
         """Events with text so far: the engine sends one for each token."""
@@ -132,6 +134,9 @@ class GuardedStream:
         self._generation, self._secrets = generation, secrets
         for one in (one for ahead in self._whole.values() for one in ahead):
             one.renew(generation.phrases, generation.forbidden)  # nothing was fed to them yet
+        if any(isinstance(_whole_step(self._strings(leaf), leaf), Cut) for leaf in self._held_whole):
+            self.hit = True  # nothing was shown yet
+            return b""
         out: list[bytes] = []
         for choice in sorted(self._open):
             for channel, one in self._filters.get(choice, {}).items():
@@ -186,6 +191,8 @@ class GuardedStream:
             step = self._judge(leaf) if leaf.whole else self._filter_of(leaf).on_delta(leaf.text)
             if leaf.whole:
                 stays |= isinstance(step, Cut)
+                if not self.shown:
+                    self._held_whole.append(leaf)
             else:
                 self._showing |= bool(step.text)
                 if step.text != leaf.text:
@@ -219,9 +226,7 @@ class GuardedStream:
     def _judge(self, leaf: Leaf) -> Step:
         """A string that stands for itself, all of it at once."""
         ahead = self._whole.get((leaf.choice, leaf.channel, leaf.text))
-        one = ahead.popleft() if ahead else self._new_filter(leaf)
-        step = one.on_delta(leaf.text)
-        return step if isinstance(step, Cut) else one.on_finish()
+        return _whole_step(ahead.popleft() if ahead else self._new_filter(leaf), leaf)
 
     def _may_cut(self, choice: int, *, force: bool = False) -> bool:
         """Closes a choice; before anything was shown, asks for the next rung instead."""
@@ -239,12 +244,15 @@ class GuardedStream:
             found = channels[leaf.channel] = self._new_filter(leaf)
         return found
 
-    def _new_filter(self, leaf: Leaf) -> Filter:
+    def _strings(self, leaf: Leaf) -> PhraseFilter | TellingFilter | JsonTextFilter:
+        """What is forbidden by its words."""
         phrases = PhraseFilter(self._generation.phrases, self._generation.forbidden, disguised=True)
         inner = phrases if self._secrets is None else TellingFilter(phrases, lambda: self._secrets or ())
-        is_json = self._answer.is_json(leaf.channel)
-        strings = JsonTextFilter(inner) if is_json else inner
-        one: Filter = SentenceFilter(strings, unescaped if is_json else str) if self._by_sentence else strings
+        return JsonTextFilter(inner) if self._answer.is_json(leaf.channel) else inner
+
+    def _new_filter(self, leaf: Leaf) -> Filter:
+        strings, read = self._strings(leaf), unescaped if self._answer.is_json(leaf.channel) else str
+        one: Filter = SentenceFilter(strings, read) if self._by_sentence else strings
         lead = self._call.lead(leaf.choice)
         if lead and self._answer.continues(leaf.channel):
             one.shown_before(self._end_of(lead))
@@ -268,9 +276,14 @@ class GuardedStream:
         if not self._showing and not self.done:
             return b""
         out = b"".join(self._held)
-        self._held = []
+        self._held, self._held_whole = [], []
         self.shown |= bool(out)
         return out
+
+
+def _whole_step(one: Filter, leaf: Leaf) -> Step:
+    step = one.on_delta(leaf.text)
+    return step if isinstance(step, Cut) else one.on_finish()
 
 
 class WholeAnswer:

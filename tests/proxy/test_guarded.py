@@ -373,3 +373,19 @@ def test_equal_strings_of_an_answer_are_judged_each_by_itself(generation: Genera
     checked = whole.checked()
     assert checked is not None
     assert [item["name"] for item in json.loads(checked)["output"]] == ["weather", "weather"]
+
+
+@pytest.mark.parametrize("by_sentence", [False, True])
+def test_what_was_judged_and_has_not_left_is_judged_again_by_a_newer_generation(*, by_sentence: bool) -> None:
+    """A part that came whole, before the first text: it waits with what opens the answer."""
+    index = index_of("nothing")
+    guard = GuardedStream(Responses(), request_for(1), index.current, by_sentence=by_sentence)
+    part = {"type": "output_text", "text": f"It was {FORBIDDEN}.", "annotations": []}
+    done = {"type": "response.content_part.done", "item_id": "i", "output_index": 0, "content_index": 0, "part": part}
+    event = b"event: response.content_part.done\ndata: " + json.dumps({**done, "sequence_number": 0}).encode()
+    for sentence in guard.look_ahead(event):
+        sentence.tells = False
+    assert guard.feed(event) == b""
+    put(index, FORBIDDEN, 2, "later")
+    assert guard.renew(index.publish(2)) == b""
+    assert guard.hit
