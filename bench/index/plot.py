@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 400, 70, 50, 40, 150
+LABEL = 14  # pixels from one line's name to the next
 COLOURS = ("#3457d5", "#c2410c", "#15803d", "#7e22ce")
 
 Points = Sequence[tuple[float, float]]
@@ -30,13 +31,17 @@ def draw(path: Path, title: str, unit: str, lines: Mapping[str, Points]) -> None
         x, y = at(10.0**low_x, 10.0**decade)
         parts.append(f'<line x1="{x:.0f}" y1="{y:.0f}" x2="{WIDTH - RIGHT}" y2="{y:.0f}" stroke="#ddd"/>')
         parts.append(f'<text x="{x - 6:.0f}" y="{y + 4:.0f}" text-anchor="end">{10.0**decade:g} {unit}</text>')
+    lowest_label = -LABEL
+    ends = {name: points[-1][1] for name, points in lines.items()}
+    labels: dict[str, float] = {}
+    for name in sorted(ends, key=ends.__getitem__, reverse=True):  # from above: each keeps its distance
+        labels[name] = lowest_label = max(at(1, ends[name])[1], lowest_label + LABEL)
     for colour, (name, points) in zip(COLOURS, lines.items(), strict=False):
         places = [at(x, max(y, 10.0**low_y)) for x, y in points]
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
-        x, y = places[-1]
-        parts.append(f'<text x="{x + 8:.0f}" y="{y + 4:.0f}" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{places[-1][0] + 8:.0f}" y="{labels[name] + 4:.0f}" fill="{colour}">{name}</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif"'
     path.write_text(f'{head} font-size="12"><rect width="100%" height="100%" fill="white"/>{"".join(parts)}</svg>\n')
 
