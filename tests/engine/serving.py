@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,3 +118,23 @@ def entry_point_folder() -> Path:
 def inside(llm: LLM):
     """The engine core (scheduler, executor), reachable because it runs in this process."""
     return llm.llm_engine.engine_core.engine_core
+
+
+def watched(llm: LLM) -> Counter[str]:
+    """What from now on its scheduler does to requests: preempted, chunked (prompts), cached (tokens found)."""
+    scheduler, seen = inside(llm).scheduler, Counter()
+    preempt, schedule = scheduler._preempt_request, scheduler.schedule
+
+    def preempting(*args, **kwargs):
+        seen["preempted"] += 1
+        return preempt(*args, **kwargs)
+
+    def scheduling(*args, **kwargs):
+        output = schedule(*args, **kwargs)
+        for new in output.scheduled_new_reqs:
+            seen["cached"] += new.num_computed_tokens
+            seen["chunked"] += output.num_scheduled_tokens[new.req_id] < len(new.prompt_token_ids)
+        return output
+
+    scheduler._preempt_request, scheduler.schedule = preempting, scheduling
+    return seen

@@ -1,10 +1,13 @@
 """The bench's own arithmetic: ratios of neighbours in time, and a limit that nothing can beat."""
 
+from pathlib import Path
+
 import pytest
 
-from bench.engine.arms import Took, over_plain
+from bench.engine.arms import Setting, Took, figures, over_plain
 from bench.engine.limits import Part, Shape, armed_limit
 
+RATIOS = {"unarmed_over_plain", "armed_over_plain", "armed_limit", "armed_over_limit"}
 SHAPE = Shape(hidden=576, intermediate=1536, query=576, key_value=192, layers=30, vocab=49152)
 
 
@@ -28,3 +31,12 @@ def test_the_limit_is_the_share_of_the_work():
     assert pair == pytest.approx(base / (base + 2 * part), abs=0.005)
     assert armed_limit(SHAPE, [Part(SHAPE, 8, rank=16)], context=44, batch=4) < limit
     assert armed_limit(SHAPE, [], context=44, batch=4) == 1
+
+
+def test_figures_say_what_armed_requests_reach_of_the_limit():
+    arms = {"plain": [Took(1, 10)] * 3, "unarmed": [Took(1, 10)] * 2, "armed": [Took(2, 16)] * 2}
+    found = figures(Setting(Path(), {}), SHAPE, [Part(SHAPE, 8)], 4, arms)
+    assert found.keys() >= RATIOS
+    assert (found["unarmed_over_plain"], found["armed_over_plain"]) == (1, 0.625)
+    assert found["armed_over_limit"] == pytest.approx(found["armed_over_plain"] / found["armed_limit"], abs=0.002)
+    assert found["ttft_armed_over_plain"] == 2

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from serving import Request, engine, inside, serve
+from serving import Request, engine, serve, watched
 from tiny import FAMILIES, VOCAB, follow, load, write_checkpoint
 from vllm.exceptions import VLLMValidationError
 
@@ -96,21 +96,9 @@ def crowd() -> list[Request]:
 
 def test_crowded_for_hundreds_of_steps(models):
     folders, requests = models("llama"), crowd()
-    seen = Counter()
     options = {"max_num_batched_tokens": 48, "block_size": 32, "num_gpu_blocks_override": 20, "max_num_seqs": 6}
     with engine(folders["base"], pair(folders), **options) as llm:
-        scheduler = inside(llm).scheduler
-        preempt, schedule = scheduler._preempt_request, scheduler.schedule
-        scheduler._preempt_request = lambda *args, **kw: (seen.update(preempted=1), preempt(*args, **kw))[1]
-
-        def watch(*args, **kw):
-            output = schedule(*args, **kw)
-            for new in output.scheduled_new_reqs:
-                seen["cached"] += new.num_computed_tokens
-                seen["chunked"] += output.num_scheduled_tokens[new.req_id] < len(new.prompt_token_ids)
-            return output
-
-        scheduler.schedule = watch
+        seen = watched(llm)
         serve(llm, requests)
     assert seen["preempted"], "the cache is too large for this test"
     assert seen["chunked"]

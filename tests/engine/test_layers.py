@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from serving import Request, engine, serve
+from serving import Request, engine, serve, watched
 from test_exact import TOLERANCE, assert_greedy, prompt
 from tiny import VOCAB, follow, load, write_checkpoint
 from vllm.lora.request import LoRARequest
@@ -48,16 +48,20 @@ def write_served(parts: dict[int, Path], folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3", "gemma3_text"])
-def made(request, tmp_path_factory):
-    root = tmp_path_factory.mktemp(request.param)
-    base = write_checkpoint(root / "base", request.param, 1)
+def make(root: Path, family: str):
+    """A base, three parts trained on it, and two assistants that the engine loads."""
+    base = write_checkpoint(root / "base", family, 1)
     parts = [write_adapter(base, root / f"part{i}", seed=i) for i in range(3)]
     served = {
         "one": write_served({0: parts[0], 1: parts[1]}, root / "one"),
         "two": write_served({0: parts[2], 1: parts[0]}, root / "two"),
     }
     return base, parts, served
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3", "gemma3_text"])
+def made(request, tmp_path_factory):
+    return make(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def reference(base: Path, parts: dict[str, Path]) -> dict:
@@ -96,6 +100,34 @@ def test_adapters_mix_in_one_batch_and_leave_the_base_alone(made):
     assert_exact(base, {"retain": None, "forget": None}, requests[4])
     assert wrapped
     assert all(name.startswith("aux.") for name in wrapped), "LoRA reached the base"
+
+
+def test_adapters_in_a_crowd(tmp_path):
+    """Requests that come, go, share prefixes within and across adapters, and want more cache than there is."""
+    base, parts, served = make(tmp_path, "llama")
+    one, two = LoRARequest("one", 1, str(served["one"])), LoRARequest("two", 2, str(served["two"]))
+    worn = {one: {"retain": parts[0], "forget": parts[1]}, two: {"retain": parts[2], "forget": parts[0]}, None: {}}
+    both, half, shared = Arming({"retain": 1.0, "forget": -1.0}), Arming({"forget": -0.5}), prompt(20, 64)
+    requests = [
+        Request(prompt(11, 40), None, steps=100),
+        Request(prompt(12, 90), both, steps=130, adapter=one),
+        Request([*shared, *prompt(13, 9)], half, steps=60, adapter=one),
+        Request([*shared, *prompt(14, 9)], both, steps=60, adapter=two, arrives=4),
+        Request([*shared, *prompt(15, 21)], both, steps=60, adapter=one, arrives=8),
+        Request([*shared, *prompt(16, 5)], None, steps=60, arrives=12),
+        Request(prompt(17, 30), Arming({"forget": -1.0}, "rank", 12), steps=100, adapter=two, arrives=2),
+        Request(prompt(18, 30), both, steps=400, adapter=two, arrives=6, leaves=30, logits=False),
+        Request([*shared, *prompt(19, 7)], half, steps=30, adapter=two, arrives=10),
+    ]
+    crowded = {"max_num_batched_tokens": 48, "block_size": 32, "num_gpu_blocks_override": 20, "max_num_seqs": 6}
+    with engine(base, PAIR, enable_lora=True, max_loras=2, max_lora_rank=8, **crowded) as llm:
+        seen = watched(llm)
+        serve(llm, requests)
+    assert seen["preempted"], "the cache is too large for this test"
+    assert seen["chunked"]
+    assert seen["cached"], "no prefix was shared"
+    for request in (request for request in requests if request.leaves is None):
+        assert_exact(base, worn[request.adapter], request)
 
 
 def test_the_base_is_plain_vllms_bit_for_bit_with_adapters_at_work(made):
