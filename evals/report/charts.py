@@ -10,6 +10,7 @@ from evals.report.published import Deviation, UtilityPoint
 BAR, GAP, GROUP_GAP, LABEL, TOP = 13, 3, 14, 190, 26
 PLOT, MARGIN = 400, 58
 TICKS = (0, 0.25, 0.5, 0.75, 1)
+SMALL = 0.005  # what two decimals would show as nothing
 NEAR_X, NEAR_Y = 90, 14  # labels nearer than this would cover each other
 RIGHT_PART = 0.6  # of the width: there labels stand left of their mark
 
@@ -58,7 +59,12 @@ def _bar(bar: Bar, arm: str, place: int, y: float, span: float) -> str:
         f'<rect class="arm{place}" x="{LABEL}" y="{y}" width="{long:.1f}" height="{BAR}" rx="2"/>'
         f'<path class="whisker" d="M{low:.1f} {middle}H{high:.1f}'
         f'M{low:.1f} {middle - 3.5}v7M{high:.1f} {middle - 3.5}v7"/>'
-        + _text("value", max(high, at(bar.value)) + 8, middle + 4, f"{bar.value:.2f}")
+        + _text(
+            "value",
+            max(high, at(bar.value)) + 8,
+            middle + 4,
+            f"{bar.value:.3f}" if 0 < bar.value < SMALL else f"{bar.value:.2f}",
+        )
         + "</g>"
     )
 

@@ -46,6 +46,7 @@ HEADLINE_TOTALS = (
     ("deviation_score", "deviation score"),
     ("forget_quality", "forget quality, p"),
 )
+NARROW = 10  # percent: an interval below it would lose its width without a decimal
 KINDS = ("forget", "retain", "world_facts")
 
 
@@ -222,7 +223,8 @@ def _leaks(one: Mapping[str, Any] | None) -> str:
     if not one:
         return "–"
     low, high = (100 * bound for bound in one["interval95"])
-    return f"{one['leaks']} of {one['attempts']} ({low:.0f}–{high:.0f} %)"
+    digits = 1 if high < NARROW else 0
+    return f"{one['leaks']} of {one['attempts']} ({low:.{digits}f}–{high:.{digits}f} %)"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -169,6 +169,14 @@ def test_attacks_that_are_none_are_named(folder: Path, tmp_path: Path) -> None:
     assert (done.exit_code, "lethe attack" in done.output) == (2, True)
 
 
+def test_a_small_share_is_not_shown_as_none() -> None:
+    drawn = grouped_bars(
+        {"a": {"raw": Bar(0.002, 0.001, 0.008, 948), "guarded": Bar(0, 0, 0.004, 948)}}, ["raw", "guarded"]
+    )
+    assert ">0.002</text>" in drawn
+    assert ">0.00</text>" in drawn
+
+
 def test_charts_are_well_formed_and_escape_names() -> None:
     bars = grouped_bars({"a<b": {"raw": Bar(0.5, 0.4, 0.6, 10), "x&y": Bar(0, 0, 0.2, 10)}}, ["raw", "x&y"])
     plane = forget_retain_plane({"raw": (0.9, 0.9), "guarded": (0.9, 0.05)}, DEVIATIONS)

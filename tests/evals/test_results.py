@@ -129,6 +129,12 @@ def test_campaigns_are_put_together() -> None:
     assert lines[-1].startswith("| **all** | 24 of 30 (")
 
 
+def test_a_narrow_interval_keeps_its_width() -> None:
+    one = {"attempts": 948, "leaks": 2, "interval95": [0.00058, 0.00766], "chance": 0.0}
+    table = attack_table({"families": {}, "total": {"guarded": one}})
+    assert table.splitlines()[-1] == "| **all** | 2 of 948 (0.1–0.8 %) |  |"
+
+
 # -- the page
 
 
