@@ -24,6 +24,7 @@ HELD = 20_000  # entries before
 EVERY_S = 0.01  # between two lookups: 100 a second
 TURN_S = 1.0
 ADD_EVERY_S = 0.01
+PROVED = 10  # adds to one that is looked for at once: each is a lookup more beside those that are timed
 
 ASKED = "Could you tell me what the painter from the northern coast did in the last years before the museum opened?"
 
@@ -51,8 +52,9 @@ def hot_add(adds: int) -> dict[str, float]:
             index.put_entry(entry_of(number), rows[number : number + 1], number)
             generation = index.publish(number)
             spent.append((time.perf_counter() - started) * 1e3)
-            found = generation.matches(0, _asked_for(rows[number]))
-            missed += all(match.entry_id != f"e{number}" for match in found)
+            if number % PROVED == 0:
+                found = generation.matches(0, _asked_for(rows[number]))
+                missed += all(match.entry_id != f"e{number}" for match in found)
             time.sleep(max(0.0, ADD_EVERY_S - (time.perf_counter() - started)))
 
     quiet: list[float] = []
@@ -64,6 +66,7 @@ def hot_add(adds: int) -> dict[str, float]:
         busy += lookups(lambda: index, scan, partial(add, numbers))
     return {
         "adds": adds,
+        "adds_proved": len(range(HELD, HELD + adds, PROVED)),
         "add_p50_ms": percentile(spent, 50),
         "add_p99_ms": percentile(spent, 99),
         "add_missed": missed,
