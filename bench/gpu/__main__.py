@@ -1,4 +1,4 @@
-"""What the offsets cost on a GPU: `python -m bench.gpu [--dry-run] [--json FILE]` (`-` is standard output).
+"""What the offsets cost on a GPU: `python -m bench.gpu [--dry-run] [--kind NAME] [--json FILE]` (`-`: standard output).
 
 As `bench.engine`, at the size of an 8B base and a 1B auxiliary, in bfloat16 with CUDA graphs, on Model Runner V2. The
 weights are vLLM's dummy ones: speed does not depend on what they say, and nothing is downloaded; so nothing is said
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.engine.limits import Part, Shape
 from guards.engine.launch import Auxiliary
 
 RANK = 16
+KINDS = ("checkpoint", "layers", "lora", "pair")
 LAYERS = {False: 8, True: 1}  # of the base that the shared auxiliaries run; True: dry run
 # Llama 3.1 8B and Llama 3.2 1B.
 BASE = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32}
@@ -43,7 +45,7 @@ OPTIONS = {
 DRY = {"dtype": "float32", "enforce_eager": True, "max_model_len": 256, "max_num_seqs": 4}
 
 
-def bench(batches: list[int], rounds: int, *, dry: bool) -> dict[str, Any]:
+def bench(batches: list[int], rounds: int, chosen: Sequence[str] = KINDS, *, dry: bool) -> dict[str, Any]:
     runner = "v1" if dry else "v2"
     kinds: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as name:
@@ -55,6 +57,8 @@ def bench(batches: list[int], rounds: int, *, dry: bool) -> dict[str, Any]:
         setting = Setting(folder / "base", options, runner, 4 if dry else 2, *tokens)
         with running(setting, {}, "plain vLLM") as plain:
             for kind in kinds_of(folder / "small", LAYERS[dry]):
+                if kind.name not in chosen:
+                    continue
                 parts = parts_of(kind, base, small)
                 adapter = write_adapter(folder / "adapter", base, LAYERS[dry]) if kind.rank else None
                 with running(setting, kind.options(runner), kind.name) as engine:
@@ -130,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("--dry-run", action="store_true", help="every step on the CPU with tiny shapes; no figures")
     parser.add_argument("--json", metavar="FILE", default="-", help="where the figures go; - is standard output")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="only this one; may be repeated")
     options = parser.parse_args()
     if not (find_spec("torch") and find_spec("vllm")):
         there = Path(".venv-engine/bin/python").absolute()
@@ -141,7 +146,7 @@ def main() -> None:
     if not options.dry_run and not torch.cuda.is_available():
         parser.error("there is no GPU here; --dry-run shows that the script works")
     batches, rounds = ([2], 1) if options.dry_run else ([1, 16, 64], 5)
-    text = json.dumps(bench(batches, rounds, dry=options.dry_run), indent=1)
+    text = json.dumps(bench(batches, rounds, options.kind or KINDS, dry=options.dry_run), indent=1)
     if options.json == "-":
         sys.stdout.write(text + "\n")
     else:
