@@ -33,7 +33,6 @@ from proxy.catalogue.embedder_change import EmbedderChange
 from proxy.catalogue.snapshots import Kept
 from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
-from proxy.errors import RequestError
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
 from proxy.meaning import Meaning
@@ -275,7 +274,7 @@ async def _expire(catalogue: Catalogue) -> None:
         await asyncio.sleep(EXPIRY_CHECK_S)
         try:
             await catalogue.changes.expire()
-        except (LedgerError, RequestError) as error:  # the next look tries again
+        except Exception as error:  # whatever it was: the next look tries again
             _log.error("expiry_failed", fault=type(error).__name__)
 
 

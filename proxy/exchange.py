@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from guards.model import Finding, Plan
+from guards.stream.telling import Secret, secrets_of
 from proxy.decide import Subject
 from proxy.dialects.base import Call, Dialect
 from proxy.keys import Caller
@@ -58,6 +59,13 @@ class Exchange:
     def overhead_ms(self) -> float:
         """Time before the request went to the engine, or until now where it did not."""
         return ((self.asked_upstream or time.perf_counter()) - self.started) * 1000
+
+    def secrets(self) -> list[Secret] | None:
+        """What the entries that the request matched must not be told of; None where it is not armed."""
+        if not self.plan.armed:
+            return None
+        matches = [match for finding in self.plan.findings if finding.enforced for match in finding.matches]
+        return secrets_of(matches, self.generation.secret, [text.text for text in self.call.texts])
 
     def headers(self) -> dict[str, str]:
         """Reply headers known when the reply starts."""

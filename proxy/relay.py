@@ -24,7 +24,6 @@ from guards.context.unknown import answer
 from guards.model import Plan
 from guards.policy import Rung
 from guards.stream.sentences import Sentence
-from guards.stream.telling import Secret, secrets_of
 from proxy.asking import EngineRequest, tokens_of
 from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
@@ -112,7 +111,7 @@ class Relay:
             if not x.plan.scan_output:
                 return None
             judge = self._meaning.judge_of(x)
-            secrets, by_sentence = self._secrets(), judge is not None
+            secrets, by_sentence = x.secrets(), judge is not None
             answer = WholeAnswer(
                 x.dialect, x.call, payload, x.generation, prompt_tokens, secrets, by_sentence=by_sentence
             )
@@ -191,7 +190,7 @@ class Relay:
                 raise Escalate(x.plan)
             stricter = True
         # What was shown so far was written without the stricter rung: nothing more of it may follow.
-        out = guard.cut_all() if stricter else guard.renew(x.generation, self._secrets())
+        out = guard.cut_all() if stricter else guard.renew(x.generation, x.secrets())
         if guard.hit:
             raise Escalate(x.plan.escalate())
         await self._reply.write(out)
@@ -222,15 +221,7 @@ class Relay:
         """The filters of the answer that begins, or goes on guarded, under the plan; they share one judge."""
         x = self._exchange
         self._judge = self._meaning.judge_of(x)
-        return GuardedStream(x.dialect, x.call, x.generation, self._secrets(), by_sentence=self._judge is not None)
-
-    def _secrets(self) -> list[Secret] | None:
-        """What the entries that the request matched must not be told of; None where it is not armed."""
-        x = self._exchange
-        if not x.plan.armed:
-            return None
-        matches = [match for finding in x.plan.findings if finding.enforced for match in finding.matches]
-        return secrets_of(matches, x.generation.secret, [text.text for text in x.call.texts])
+        return GuardedStream(x.dialect, x.call, x.generation, x.secrets(), by_sentence=self._judge is not None)
 
     @property
     def _outdated(self) -> bool:

@@ -53,7 +53,7 @@ async def scores_of(server: Server, exchange: Exchange, request: EngineRequest, 
     tokens = await asyncio.gather(*(engine.tokens({"prompt": text, "add_special_tokens": False}) for text in answers))
     if any(len(found) > MAX_TOKENS for found in tokens):
         raise BadRequest(f"an answer is longer than {MAX_TOKENS} tokens", param="answers")
-    withheld = [_withheld(exchange, text) for text in answers]
+    withheld = [await _withheld(server, exchange, text) for text in answers]
     while exchange.plan.rung is not Rung.REFUSE:
         try:
             async with request.prepared() as body:
@@ -69,13 +69,25 @@ async def scores_of(server: Server, exchange: Exchange, request: EngineRequest, 
     return [_never(found) for found in tokens]
 
 
-def _withheld(exchange: Exchange, text: str) -> bool:
-    """Whether the output filter would keep an answer back."""
+async def _withheld(server: Server, exchange: Exchange, text: str) -> bool:
+    """Whether the output filters would keep an answer back. Raises GuardUnavailable where nobody can say."""
     if not exchange.plan.scan_output:
         return False
     head = Head("score", int(time.time()), exchange.call.model)
-    answer = exchange.dialect.answer(exchange.call, head, [text] * exchange.call.choices, Usage(0, 0))
-    return WholeAnswer(exchange.dialect, exchange.call, answer, exchange.generation, None).checked() is None
+    payload = exchange.dialect.answer(exchange.call, head, [text] * exchange.call.choices, Usage(0, 0))
+    judge = server.meaning.judge_of(exchange)
+    answer = WholeAnswer(
+        exchange.dialect,
+        exchange.call,
+        payload,
+        exchange.generation,
+        None,
+        exchange.secrets(),
+        by_sentence=judge is not None,
+    )
+    if judge is not None:
+        await judge.judge(answer.sentences)
+    return answer.checked() is None
 
 
 def _never(tokens: Sequence[int]) -> Scores:

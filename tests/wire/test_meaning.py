@@ -11,7 +11,7 @@ from indexes.ledger.records import LedgerError
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MODEL, Delta, Say, Script, Stall, Wait
 from tests.wire.answers import MESSAGES, RESPONSES, ask
-from tests.wire.harness import CHAT, COMPLETIONS, HARMLESS, Gate, Lethe, Reply, rest_of, shown_until, started
+from tests.wire.harness import CHAT, COMPLETIONS, HARMLESS, Gate, Lethe, Reply, chat_body, rest_of, shown_until, started
 from tests.wire.typed import call
 
 STREAMED_AND_NOT = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -52,6 +52,13 @@ async def test_an_answer_that_means_it_takes_the_next_rung(armed: Lethe, path: s
     assert await armed.metric("lethe_escalations_total", to="refuse") == 1
     armed.engine.answers(*pieces(FINE))
     assert b"loom" in (await to(armed, path, stream=stream)).raw
+
+
+async def test_evaluators_are_told_that_it_cannot_come(armed: Lethe, engine: FakeVllm) -> None:
+    reply = await armed.admin("POST", "/score", {"request": chat_body(TOWN), "answers": [SAID], "arm": "guarded"})
+    assert (reply.status, reply.body["rung"]) == (200, "instruct")
+    assert set(reply.body["answers"][0]["logprobs"]) == {None}
+    assert not [seen for seen in engine.seen if seen.path == COMPLETIONS]
 
 
 @STREAMED_AND_NOT
