@@ -6,6 +6,9 @@ else the machine does falls on both. Only one of them works at any moment. Kinds
 base, shared), `lora` (the same, wearing an adapter of rank 16), `pair` (two of them). Needs the engine's environment
 and the prepared checkpoint; run from another, it looks for `.venv-engine` and starts itself there.
 
+Where an interval is asked for, six rounds or more are needed: `--rounds 15` gives one of some 95 % (`--batch 1` for one
+size at a time, to stay within a few minutes).
+
 Times of a batch: to the first token (prompts of 32 tokens, all together), and from it to the last (decoding). Ratios
 are of decoding, as the limit is.
 """
@@ -63,6 +66,7 @@ def bench(model: Path, batches: list[int], rounds: int, chosen: Sequence[Kind] =
     config = AutoConfig.from_pretrained(model)
     shape, vocab = Shape.of(config), config.vocab_size
     setting = Setting(model, OPTIONS)
+    shown = SHOWN if SHOWN in batches else batches[0]
     kinds: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as folder, running(setting, {}, "plain vLLM") as plain:
         adapter = reference.write_adapter(model, LAYERS, RANK, Path(folder))
@@ -76,7 +80,7 @@ def bench(model: Path, batches: list[int], rounds: int, chosen: Sequence[Kind] =
                     prompts = prompts_of(batch, vocab, PROMPT_TOKENS, seed=batch)
                     arms = measure(plain, engine, kind, prompts, adapter[1], rounds)
                     by_batch[batch] = figures(setting, shape, parts, batch, arms)
-            kinds[kind.name] = {"exact": exact, "batch": SHOWN, **by_batch[SHOWN], "batches": by_batch}
+            kinds[kind.name] = {"exact": exact, "batch": shown, **by_batch[shown], "batches": by_batch}
     return {"exact": all(kind["exact"] for kind in kinds.values()), "model": model.name, "kinds": kinds}
 
 
@@ -104,6 +108,8 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", default="-", help="where the figures go; - is standard output")
     names = [kind.name for kind in KINDS]
     parser.add_argument("--kind", action="append", choices=names, help="only this one; may be repeated")
+    parser.add_argument("--rounds", type=int, metavar="N", help="instead of 5, or 3 with --quick; 6 or more: intervals")
+    parser.add_argument("--batch", action="append", type=int, metavar="N", help="only this size; may be repeated")
     cache = Path(os.environ.get("LETHE_CACHE", "~/.cache/lethe")).expanduser()
     parser.add_argument("--model", type=Path, default=cache / "models" / "smollm2-135m-instruct")
     options = parser.parse_args()
@@ -115,7 +121,8 @@ def main() -> None:
     if not options.model.is_dir():
         parser.error(f"no checkpoint at {options.model}: run `python -m guards.engine.prepare`")
     chosen = [kind for kind in KINDS if kind.name in (options.kind or names)]
-    found = bench(options.model, [SHOWN] if options.quick else [1, SHOWN, 16], 3 if options.quick else 5, chosen)
+    batches = options.batch or ([SHOWN] if options.quick else [1, SHOWN, 16])
+    found = bench(options.model, batches, options.rounds or (3 if options.quick else 5), chosen)
     text = json.dumps(found, indent=1)
     if options.json == "-":
         sys.stdout.write(text + "\n")

@@ -1,6 +1,7 @@
 """The engines of the bench, one process each, and what is timed of them."""
 
 import json
+import math
 import os
 import random
 import statistics
@@ -21,6 +22,7 @@ from guards.engine.launch import ARCHITECTURE, PROCESSORS, Auxiliary, EngineConf
 
 PROMPT_TOKENS, NEW_TOKENS = 32, 24
 LAST_LINES = 15  # of a process that failed
+CONFIDENCE = 0.95  # of intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,9 @@ def figures(setting: Setting, shape: Shape, parts: Sequence[Part], batch: int, a
     tokens = batch * (setting.new_tokens - 1)
     return {
         "unarmed_over_plain": round(over_plain(arms, "unarmed", "decoding"), 3),
+        "unarmed_over_plain_interval": _rounded(interval(ratios(arms, "unarmed", "decoding"))),
         "armed_over_plain": round(armed, 3),
+        "armed_over_plain_interval": _rounded(interval(ratios(arms, "armed", "decoding"))),
         "armed_limit": round(limit, 3),
         "armed_over_limit": round(armed / limit, 3),
         "ttft_unarmed_over_plain": round(1 / over_plain(arms, "unarmed", "first"), 3),
@@ -173,10 +177,31 @@ def figures(setting: Setting, shape: Shape, parts: Sequence[Part], batch: int, a
 
 
 def over_plain(arms: Arms, arm: str, phase: str) -> float:
-    """Median over rounds of the speed of an arm over plain's: the mean of the plain times before and after it."""
+    """Median over rounds of the speed of an arm over plain's."""
+    return statistics.median(ratios(arms, arm, phase))
+
+
+def ratios(arms: Arms, arm: str, phase: str) -> list[float]:
+    """Round by round, the speed of an arm over plain's: the mean of the plain times before and after it."""
     around = [(getattr(before, phase) + getattr(after, phase)) / 2 for before, after in pairwise(arms["plain"])]
-    ratios = [plain / getattr(took, phase) for plain, took in zip(around, arms[arm], strict=True)]
-    return statistics.median(ratios)
+    return [plain / getattr(took, phase) for plain, took in zip(around, arms[arm], strict=True)]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Between which two of the values their median's true value lies, with at least 95 %; None below six values.
+
+    Of order statistics: k of n draws lie below the true median with the binomial probability C(n, k) / 2^n, however
+    they are distributed (Conover, Practical Nonparametric Statistics, 3.2).
+    """
+    ranked, n = sorted(values), len(values)
+    outside, below = 0.0, 0
+    while (outside := outside + math.comb(n, below) / 2**n) <= (1 - CONFIDENCE) / 2:
+        below += 1
+    return (ranked[below - 1], ranked[n - below]) if below else None
+
+
+def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else [round(bound, 3) for bound in bounds]
 
 
 def _median(took: Sequence[Took], phase: str) -> float:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.engine.arms import Setting, Took, figures, over_plain
+from bench.engine.arms import Setting, Took, figures, interval, over_plain
 from bench.engine.limits import Part, Shape, armed_limit
 
 RATIOS = {"unarmed_over_plain", "armed_over_plain", "armed_limit", "armed_over_limit"}
@@ -19,6 +19,13 @@ def test_a_ratio_is_taken_between_neighbours_in_time():
     }
     assert over_plain(arms, "armed", "decoding") == pytest.approx(0.5)
     assert over_plain(arms, "armed", "first") == pytest.approx(0.5)
+
+
+def test_an_interval_needs_six_rounds_and_leaves_out_what_chance_explains():
+    """By hand: of 6, the ends (2 / 2^6 = .031); of 15, the 4th and the 12th (.035; the 5th would be .118)."""
+    assert interval([1.0] * 5) is None
+    assert interval([3, 1, 2, 6, 5, 4]) == (1, 6)
+    assert interval(range(15)) == (3, 11)
 
 
 def test_the_limit_is_the_share_of_the_work():
