@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -27,6 +28,7 @@ from proxy.assistants.life import Assistants, watched
 from proxy.assistants.offsets import Offsets
 from proxy.audit import api as audit_api
 from proxy.audit.log import AuditLog
+from proxy.background import going_on
 from proxy.catalogue.catalogue import Catalogue
 from proxy.catalogue.choice import Embedders
 from proxy.catalogue.embedder_change import EmbedderChange
@@ -106,7 +108,7 @@ async def _assembled(
     admin_secret: str | None,
     worker: Slot | None,
 ) -> Server:
-    metrics = Metrics()
+    metrics, first = Metrics(), worker is None or worker.is_first
     keys = await asyncio.to_thread(config.sealing_keys)
     ledger = await asyncio.to_thread(open_ledger, config.ledger_path, config.ledger.url, locked=worker is not None)
     try:
@@ -124,19 +126,19 @@ async def _assembled(
         arms=config.arms,
         sealing=sealing,
         storage=Storage(config.ledger.storage),
-        snapshots=Kept.of(config, writes=worker is None or worker.is_first),
+        snapshots=Kept.of(config, writes=first),
     )
     stack.push_async_callback(catalogue.close)
     await catalogue.start(worker.tell_alive if worker is not None else lambda: None)
     _check_policies(config, catalogue)
-    following = await _following(stack, config, catalogue, worker)
+    following = await _following(stack, config, catalogue, worker, metrics)
     if admin_secret is not None:
         await catalogue.stored_keys.make_admin(admin_secret)
     meter = SignalMeter(config.embedder, metrics)
     stack.callback(meter.close)
-    change = await _embedder_change(
-        stack, EmbedderChange(catalogue.enforcing, embedders, in_force, metrics, following=following, busy=meter.waited)
-    )
+    change = EmbedderChange(catalogue.enforcing, embedders, in_force, metrics, following=following, busy=meter.waited)
+    stack.push_async_callback(change.close)
+    await stack.enter_async_context(going_on("embedder-change", change.run, metrics))
     upstream = UpstreamClient(config.upstream, metrics)
     stack.push_async_callback(upstream.close)
     # What `engine.model` names is what the engine serves, as far as this process knows.
@@ -145,7 +147,7 @@ async def _assembled(
     if following is not None:
         following.holds = lambda: offsets.holds
     assistants = Assistants(offsets, catalogue.shared, config.state, upstream, metrics, following)
-    await stack.enter_async_context(watched(assistants))
+    await stack.enter_async_context(watched(assistants, metrics))
     show_watches(catalogue, metrics)
     unit_key = bytes.fromhex(await catalogue.mark("units", secrets.token_hex(32)))
     experiments = Experiments(catalogue.shared, unit_key)
@@ -155,12 +157,11 @@ async def _assembled(
     audit = await asyncio.to_thread(AuditLog, config.state, catalogue)
     stack.callback(audit.close)
     for name, work in (
-        *((("audit", audit.run()), ("expiry", _expire(catalogue))) if worker is None or worker.is_first else ()),
-        ("engine-watch", upstream.watch()),
-        ("experiments", experiments.run()),
+        *((("audit", audit.run), ("expiry", partial(_expire, catalogue))) if first else ()),
+        ("engine-watch", upstream.watch),
+        ("experiments", experiments.run),
     ):
-        task = asyncio.create_task(work, name=name)
-        stack.push_async_callback(_stop, task)
+        await stack.enter_async_context(going_on(name, work, metrics))
     decider = Decider(catalogue, meter, offsets, metrics)
     meaning = Meaning(config.embedder, catalogue, offsets, metrics)
     stack.callback(meaning.close)
@@ -193,16 +194,8 @@ def _check_policies(config: Config, catalogue: Catalogue) -> None:
         raise ConfigError(f"the policy of a forget set does not go with the global one: {error}") from None
 
 
-async def _embedder_change(stack: contextlib.AsyncExitStack, change: EmbedderChange) -> EmbedderChange:
-    """Brings this process to the embedder that is chosen, whoever chose it."""
-    stack.push_async_callback(change.close)
-    task = asyncio.create_task(change.run(), name="embedder-change")
-    stack.push_async_callback(_stop, task)
-    return change
-
-
 async def _following(
-    stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue, worker: Slot | None
+    stack: contextlib.AsyncExitStack, config: Config, catalogue: Catalogue, worker: Slot | None, metrics: Metrics
 ) -> Following | None:
     """Keeps up with the other processes on the ledger, where there may be any."""
     url = config.ledger.url
@@ -216,8 +209,7 @@ async def _following(
     )
     stack.push_async_callback(following.leave)
     await following.join()
-    task = asyncio.create_task(following.run(), name="following")
-    stack.push_async_callback(_stop, task)
+    await stack.enter_async_context(going_on("following", following.run, metrics))
     return following
 
 
@@ -274,11 +266,5 @@ async def _expire(catalogue: Catalogue) -> None:
         await asyncio.sleep(EXPIRY_CHECK_S)
         try:
             await catalogue.changes.expire()
-        except Exception as error:  # whatever it was: the next look tries again
-            _log.error("expiry_failed", fault=type(error).__name__)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+        except LedgerError:  # the next look tries again
+            _log.error("expiry_failed")

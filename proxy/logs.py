@@ -6,6 +6,14 @@ import sys
 import structlog
 
 
+def raised_at(error: BaseException) -> str:
+    """File and line where an error was raised: what may be logged of one whose message may hold anything."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+
+
 def configure(level: str) -> None:
     """Plain lines on a terminal, JSON elsewhere."""
     human = sys.stderr.isatty()

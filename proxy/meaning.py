@@ -33,8 +33,10 @@ from proxy.assistants.offsets import Offsets
 from proxy.catalogue.catalogue import Catalogue
 from proxy.config import EmbedderSettings
 from proxy.decide import Decider, Subject
+from proxy.dialects.base import Json
 from proxy.errors import GuardUnavailable
 from proxy.exchange import Exchange
+from proxy.guarded import WholeAnswer
 from proxy.metrics import Metrics
 from proxy.reading import Reading, Served
 from proxy.signals import SignalMeter
@@ -68,6 +70,19 @@ class Meaning:
         """Who judges the sentences of the answer under the exchange's plan; None where nobody has to."""
         by = watched(exchange.plan)
         return None if by is None else Judge(self, exchange, by)
+
+    async def filtered(self, exchange: Exchange, payload: Json, prompt_tokens: int | None = None) -> WholeAnswer:
+        """An answer that came in one piece, its sentences judged, under the filters of the exchange's plan.
+
+        Raises BrokenStream where it is none, GuardUnavailable where it could not be judged.
+        """
+        x, judge = exchange, self.judge_of(exchange)
+        answer = WholeAnswer(
+            x.dialect, x.call, payload, x.generation, prompt_tokens, x.secrets(), by_sentence=judge is not None
+        )
+        if judge is not None:
+            await judge.judge(answer.sentences)
+        return answer
 
     def failed(self, allowed: bool) -> None:
         """Counts sentences that could not be judged."""

@@ -23,6 +23,12 @@ class Metrics:
             "lethe_gate_seconds", "Embedding, search and decision", buckets=_SECONDS, registry=r
         )
         self.guard_faults = Counter("lethe_guard_faults_total", "Guards that failed", ("guard", "allowed"), registry=r)
+        self.background_faults = Counter(
+            "lethe_background_faults_total",
+            "Unforeseen failures of work beside the requests (expiry, audit, the look at the engine), begun again",
+            ("work",),
+            registry=r,
+        )
         self.escalations = Counter(
             "lethe_escalations_total", "Plans moved up a rung by the output filter", ("to",), registry=r
         )

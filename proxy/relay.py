@@ -2,7 +2,7 @@
 
     refuse ── answer in the client's dialect
     instruct ─┐  (a note before the prompt)
-    offset ───┤  (an assistant's logits subtracted)
+    offset ───┤  (an assistant's logits subtracted; offset_instruct: both)
     pass ─────┴─ engine ─ whole answer or stream ─ filters ─ client
                              └ hit before anything was shown: next rung, ask again
                              └ hit later: cut
@@ -30,7 +30,7 @@ from proxy.dialects.base import Head, Json, Usage
 from proxy.dialects.sse import EventSplitter, events_of
 from proxy.errors import ClientLeft, EngineError, ModelGone, RequestError, UpstreamFailed
 from proxy.exchange import RAW, Exchange
-from proxy.guarded import GuardedStream, WholeAnswer
+from proxy.guarded import GuardedStream
 from proxy.history import History
 from proxy.meaning import Judge
 from proxy.reply import Reply
@@ -57,6 +57,8 @@ class Relay:
         self._secret = server.secret
         self._reply = Reply(request, exchange, server.config.limits.keep_alive_s)
         self._judge: Judge | None = None
+        self._unarmed = False
+        """What the plan wanted to subtract could not be, so nothing is any more, whatever it is decided anew."""
 
     async def run(self) -> web.StreamResponse:
         """Answers under the exchange's plan, climbing its ladder as the output demands. Raises ClientLeft."""
@@ -72,13 +74,13 @@ class Relay:
             except NotArmed:
                 self._climb_without_offset()
             except RequestError as error:
-                if isinstance(error, ModelGone) and x.plan.offset is not None and not self._reply.begun:
+                if isinstance(error, ModelGone) and x.plan.subtracted is not None and not self._reply.begun:
                     self._climb_without_offset()
                     continue
-                ours = x.plan.rung is Rung.INSTRUCT or x.plan.offset is not None
-                if ours and isinstance(error, EngineError) and not error.speaks_of(x.call.body):
+                if x.plan.armed and isinstance(error, EngineError) and not error.speaks_of(x.call.body):
                     # It speaks of what we added: a note in the prompt, an arming. That is not for the client.
-                    x.plan = replace(x.plan, offset=None).escalate()
+                    self._unarmed = True
+                    x.plan = x.plan.escalate().without_offset()
                     continue
                 if not self._reply.begun:
                     raise
@@ -110,15 +112,9 @@ class Relay:
                 await self._catch_up(shown=False)
             if not x.plan.scan_output:
                 return None
-            judge = self._meaning.judge_of(x)
-            secrets, by_sentence = x.secrets(), judge is not None
-            answer = WholeAnswer(
-                x.dialect, x.call, payload, x.generation, prompt_tokens, secrets, by_sentence=by_sentence
-            )
-            if judge is not None:
-                await judge.judge(answer.sentences)
-                if self._outdated:
-                    continue
+            answer = await self._meaning.filtered(x, payload, prompt_tokens)
+            if self._outdated:
+                continue
             checked = answer.checked()
             if checked is None:
                 raise Escalate(x.plan.escalate())
@@ -234,6 +230,7 @@ class Relay:
         x = self._exchange
         before, x.generation = x.plan, self._decider.current
         plan = await self._decider.decide(x.subject, x.generation, x.arm)
+        plan = plan.without_offset() if self._unarmed else plan
         if before.covers(plan):
             # The rung stays, but what the answer must not tell is what the request matches now.
             x.plan = replace(
@@ -267,4 +264,5 @@ class Relay:
     def _climb_without_offset(self) -> None:
         x = self._exchange
         self._metrics.offsets_lacked.labels("sent").inc()
+        self._unarmed = True
         x.plan = x.plan.without_offset()

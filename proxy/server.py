@@ -21,6 +21,7 @@ from proxy.decide import Decider
 from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
+from proxy.logs import raised_at
 from proxy.meaning import Meaning
 from proxy.metrics import Metrics
 from proxy.rates import Rates
@@ -115,11 +116,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             content_type="application/json",
         )
     except Exception as error:  # the last line of defence: counted, logged by type and place, never by content
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        at = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
-        _log.error("unexpected", route=_route(request), fault=type(error).__name__, at=at)
+        _log.error("unexpected", route=_route(request), fault=type(error).__name__, at=raised_at(error))
         failure = RequestError("the server failed; nothing was passed on", code="internal_error")
         shape = request.get(ERROR_SHAPE)
         return failure.response(shape and shape(failure))

@@ -22,7 +22,6 @@ from proxy.assistants.offsets import NotArmed
 from proxy.dialects.base import Head, Json, Usage
 from proxy.errors import BadRequest, UpstreamFailed
 from proxy.exchange import Exchange
-from proxy.guarded import WholeAnswer
 from proxy.server import Server
 from proxy.upstream import UpstreamClient
 
@@ -75,19 +74,7 @@ async def _withheld(server: Server, exchange: Exchange, text: str) -> bool:
         return False
     head = Head("score", int(time.time()), exchange.call.model)
     payload = exchange.dialect.answer(exchange.call, head, [text] * exchange.call.choices, Usage(0, 0))
-    judge = server.meaning.judge_of(exchange)
-    answer = WholeAnswer(
-        exchange.dialect,
-        exchange.call,
-        payload,
-        exchange.generation,
-        None,
-        exchange.secrets(),
-        by_sentence=judge is not None,
-    )
-    if judge is not None:
-        await judge.judge(answer.sentences)
-    return answer.checked() is None
+    return (await server.meaning.filtered(exchange, payload)).checked() is None
 
 
 def _never(tokens: Sequence[int]) -> Scores:

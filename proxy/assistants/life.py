@@ -12,7 +12,6 @@ Rules
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from proxy.assistants.canary import Canary, CanaryDead
 from proxy.assistants.loading import Loading, Peers
 from proxy.assistants.offsets import Offsets, Ready
 from proxy.assistants.registry import KIND, Registered, Version, body_of, read
+from proxy.background import going_on
 from proxy.catalogue.shared import Shared
 from proxy.errors import BadRequest, NotFound, RequestError, UpstreamFailed
 from proxy.metrics import Metrics
@@ -287,14 +287,11 @@ class Assistants:
 
 
 @asynccontextmanager
-async def watched(assistants: Assistants) -> AsyncIterator[None]:
+async def watched(assistants: Assistants, metrics: Metrics) -> AsyncIterator[None]:
     """Follows the engine as long as the block runs."""
     assistants.start()
-    task = asyncio.create_task(assistants.watch(), name="assistants")
-    try:
-        yield
-    finally:
-        await assistants.close()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    async with going_on("assistants", assistants.watch, metrics):
+        try:
+            yield
+        finally:
+            await assistants.close()
