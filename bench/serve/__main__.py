@@ -16,7 +16,8 @@ def main() -> None:
     parser.add_argument("--proxy", default="http://127.0.0.1:8080")
     parser.add_argument("--admin", default="http://127.0.0.1:8081")
     parser.add_argument("--engine", default="http://127.0.0.1:8000")
-    parser.add_argument("--state", type=Path, default=Path(".lethe"), help="state directory of `lethe up`")
+    state = Path(os.environ.get("LETHE_STATE", ".lethe"))
+    parser.add_argument("--state", type=Path, default=state, help="state directory of `lethe up` (or LETHE_STATE)")
     given = parser.parse_args()
     key = os.environ.get("LETHE_ADMIN_KEY")
     if not key:
