@@ -1,9 +1,9 @@
 """The gate: is a request near a forget set? One guard per set, with the set's policy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from guards.model import Allow, Amend, Assistant, Offset, Signals, Verdict, verdict_of
+from guards.model import Allow, Assistant, Offset, Signals, Verdict, verdict_of
 from guards.policy import Policy, Rung
 from guards.strength import strength_of
 from indexes.entries import State
@@ -32,24 +32,17 @@ class Gate:
         )
 
     def judge(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> Verdict:
-        """The first rung of the set's ladder if any hit acts; the next one where an offset cannot be."""
+        """The first rung of the set's ladder if any hit acts; what remains of it where an offset cannot be."""
         if not any(match.state is State.ACTIVE for match in hits):
             return Allow()
         offset = self._offset(hits, assistants)
-        verdict = verdict_of(self.policy, self._ladder(hits), offset)
-        if isinstance(verdict, Amend) and Rung.OFFSET in self.policy.on_match:
-            return replace(
-                verdict, offset=offset
-            )  # a rung keeps the offset of the one before, also where that is passed
-        return verdict
+        return verdict_of(self.policy, self._ladder(hits), offset)
 
     def lacks(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> str | None:
-        """The assistant that the ladder begins with and that cannot be armed now."""
+        """The assistant that the ladder asks for and that cannot be armed now."""
         acts = any(match.state is State.ACTIVE for match in hits)
-        begins = next((rung for rung in self._ladder(hits) if rung is not Rung.OBSERVE), None)
-        if not acts or begins is not Rung.OFFSET or self.policy.assistant in assistants:
-            return None
-        return self.policy.assistant
+        asked = acts and any(rung.subtracts for rung in self._ladder(hits))
+        return self.policy.assistant if asked and self.policy.assistant not in assistants else None
 
     def _offset(self, hits: tuple[Match, ...], assistants: Mapping[str, Assistant]) -> Offset | None:
         """What to subtract, as strongly as the nearest hit wants it."""
@@ -65,8 +58,8 @@ class Gate:
     def _ladder(self, hits: tuple[Match, ...]) -> tuple[Rung, ...]:
         """The set's ladder from the rung on which none of the acting entries has leaked; the last rung stays."""
         raised = max((match.raised for match in hits if match.state is State.ACTIVE), default=0)
-        acting = [rung for rung in self.policy.on_match if rung is not Rung.OBSERVE]
-        return tuple(acting[raised:] or (acting and [Rung.REFUSE])) if raised else self.policy.on_match
+        ladder = self.policy.ladder
+        return ladder[raised:] or tuple(ladder and [Rung.REFUSE])
 
     def _threshold(self, match: Match) -> float:
         return match.threshold or self.policy.threshold

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from guards.policy import DEFAULT_POLICY, Policy, Rung, ScanOutput, Style
+from guards.policy import DEFAULT_POLICY, Policy, Rung, ScanOutput, Style, keeping_offset, lacking_offset
 from guards.turns import ONE_TURN, Turns
 from indexes.matches import Match
 
@@ -59,12 +59,17 @@ class Arm:
 class Amend:
     """Let the model answer, told to answer as one that never knew; `rest` are the rungs after this one.
 
-    `offset`: what a ladder that was entered above its offset subtracts all the same.
+    `offset`: what is subtracted as well, but only from `offset_instruct` on where that is still among `rest`.
     """
 
     policy: Policy
     rest: tuple[Rung, ...]
     offset: Offset | None = None
+
+    @property
+    def rung(self) -> Rung:
+        later = self.offset is None or Rung.OFFSET_INSTRUCT in self.rest
+        return Rung.INSTRUCT if later else Rung.OFFSET_INSTRUCT
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Finding:
     """One guard's verdict on one request, kept for audit and metrics.
 
     `fault` names the type of a guard's failure. `lacked` is the assistant that the ladder asked for and that could not
-    be armed: the verdict is that of the next rung.
+    be armed: the verdict is what remains of the ladder without it.
     """
 
     guard: str
@@ -97,8 +102,8 @@ class Finding:
 class Plan:
     """What to do with a request: the rung to act on first, then those that each escalation moves to.
 
-    No rungs: pass the request on untouched. `offset` is subtracted on every rung that asks the engine: the rungs after
-    `offset` add to it.
+    No rungs: pass the request on untouched. The rung alone says what is done; `offset` is what those that subtract
+    subtract, and there is one where any of them does.
     """
 
     rungs: tuple[Rung, ...] = ()
@@ -119,6 +124,16 @@ class Plan:
         return bool(self.rungs)
 
     @property
+    def subtracted(self) -> Offset | None:
+        """What is subtracted on this rung."""
+        return self.offset if self.rung and self.rung.subtracts else None
+
+    @property
+    def instructs(self) -> bool:
+        """Whether the model is told, before the prompt, to answer as one that never knew."""
+        return self.rung is not None and self.rung.instructs
+
+    @property
     def style(self) -> Style:
         return self.policy.style
 
@@ -127,17 +142,17 @@ class Plan:
         return replace(self, rungs=self.rungs[1:] or (Rung.REFUSE,), scan_output=True)
 
     def without_offset(self) -> "Plan":
-        """The plan when the engine cannot subtract what this one wants: one rung up where nothing else was wanted."""
-        dropped = replace(self, offset=None)
-        return dropped.escalate() if self.rung is Rung.OFFSET else dropped
+        """The plan when the engine cannot subtract what this one wants: the note alone where both were wanted, and one
+        rung up where nothing else was."""
+        return replace(self, rungs=lacking_offset(self.rungs), offset=None)
 
     def covers(self, other: "Plan") -> bool:
         """Whether what this plan does is at least as strict as what `other` would do."""
         if _severity(self) != _severity(other):
             return _severity(self) > _severity(other)
-        if self.rung is not Rung.OFFSET or self.offset is None or other.offset is None:
+        if self.subtracted is None or other.subtracted is None:
             return True
-        return self.offset.assistant == other.offset.assistant  # another one subtracts other knowledge
+        return self.subtracted.assistant == other.subtracted.assistant  # another one subtracts other knowledge
 
 
 def strictest(verdicts: Sequence[Verdict]) -> Verdict:
@@ -156,33 +171,44 @@ def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], default:
 
     An offset that one set wants stays beside the stricter rung of another.
     """
-    offsets = [verdict.offset for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset]
-    one = len({offset.assistant for offset in offsets}) == 1  # more than one a request cannot carry
-    offset = max(offsets, key=lambda found: found.strength) if one else None
     always = default.scan_output is ScanOutput.ALWAYS
     plan = Plan((), default, always, always and default.scan_meaning, findings)
     match strictest(verdicts):
         case Allow():
             return plan
         case Arm(policy, rest):
-            return replace(plan, rungs=(Rung.OFFSET, *rest), policy=policy, scan_output=True, offset=offset)
-        case Amend(policy, rest):
-            return replace(plan, rungs=(Rung.INSTRUCT, *rest), policy=policy, scan_output=True, offset=offset)
+            rungs: tuple[Rung, ...] = (Rung.OFFSET, *rest)
+        case Amend(policy, rest) as amend:
+            rungs = (amend.rung, *rest)
         case Refuse(policy):
-            return replace(plan, rungs=(Rung.REFUSE,), policy=policy, scan_output=True)
+            rungs = (Rung.REFUSE,)
+    rungs, offset = _carried(rungs, verdicts)
+    return replace(plan, rungs=rungs, policy=policy, scan_output=True, offset=offset)
+
+
+def _carried(rungs: tuple[Rung, ...], verdicts: Sequence[Verdict]) -> tuple[tuple[Rung, ...], Offset | None]:
+    """A ladder with what all verdicts want to be subtracted, of one assistant the strongest."""
+    wanting = [verdict for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset]
+    offsets = [verdict.offset for verdict in wanting if verdict.offset]
+    if len({offset.assistant for offset in offsets}) != 1:  # more than one a request cannot carry
+        return lacking_offset(rungs), None
+    carried = keeping_offset(rungs, subtracting=any(isinstance(v, Arm) or v.rung.subtracts for v in wanting))
+    used = any(rung.subtracts for rung in carried)
+    return carried, max(offsets, key=lambda found: found.strength) if used else None
 
 
 def verdict_of(policy: Policy, rungs: Sequence[Rung], offset: Offset | None = None) -> Verdict:
-    """The verdict that begins with the first of `rungs`; one to subtract begins with the next where that cannot be."""
-    match [rung for rung in rungs if rung is not Rung.OBSERVE]:
+    """The verdict that begins with the first of `rungs`, a policy's `ladder`.
+
+    Where nothing can be subtracted, with what remains of them without that.
+    """
+    match rungs if offset else lacking_offset(rungs):
         case []:
             return Allow()
-        case [Rung.OFFSET, *rest]:
-            if offset is not None:
-                return Arm(policy, tuple(rest), offset)
-            return verdict_of(policy, rest or [Rung.REFUSE])  # never the base model's answer instead
-        case [Rung.INSTRUCT, *rest]:
-            return Amend(policy, tuple(rest))
+        case [Rung.OFFSET, *rest] if offset:
+            return Arm(policy, tuple(rest), offset)
+        case [(Rung.INSTRUCT | Rung.OFFSET_INSTRUCT) as first, *rest]:
+            return Amend(policy, tuple(rest), offset if Rung.OFFSET_INSTRUCT in (first, *rest) else None)
         case _:
             return Refuse(policy)
 
@@ -201,11 +227,11 @@ def _weight(verdict: Verdict) -> tuple[int, float]:
         case Allow():
             return 0, 0.0
         case Arm(offset=offset):
-            return 1, offset.strength
+            return Rung.OFFSET.severity, offset.strength
         case Amend():
-            return 2, 0.0
+            return verdict.rung.severity, 0.0
         case Refuse():
-            return 3, 0.0
+            return Rung.REFUSE.severity, 0.0
 
 
 def _severity(plan: Plan) -> int:

@@ -1,7 +1,7 @@
 """Policies: what happens when a request is near a forget set. Frozen, parsed once, with errors that name the cure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -20,18 +20,47 @@ class Rung(StrEnum):
     """What to do with a matching request, mildest first.
 
     `offset` is milder than `instruct`: the prompt stays the client's own, and only what the assistant knows is
-    subtracted. A rung after it keeps the offset and adds to it.
+    subtracted. `offset_instruct` is both at once. A rung after an offset keeps it and adds to it.
     """
 
     OBSERVE = "observe"
     OFFSET = "offset"
     INSTRUCT = "instruct"
+    OFFSET_INSTRUCT = "offset_instruct"
     REFUSE = "refuse"
 
     @property
     def severity(self) -> int:
         """0 for observe, rising with how much is suppressed."""
         return list(Rung).index(self)
+
+    @property
+    def subtracts(self) -> bool:
+        """Whether what an assistant knows is subtracted from the model's logits."""
+        return self in (Rung.OFFSET, Rung.OFFSET_INSTRUCT)
+
+    @property
+    def instructs(self) -> bool:
+        """Whether the model is told, before the prompt, to answer as one that never knew."""
+        return self in (Rung.INSTRUCT, Rung.OFFSET_INSTRUCT)
+
+
+def keeping_offset(rungs: Iterable[Rung], *, subtracting: bool = False) -> tuple[Rung, ...]:
+    """Rungs as they are carried out: what is subtracted once is subtracted on every rung after that asks the model.
+
+    `subtracting`: it is from the first on.
+    """
+    found: dict[Rung, None] = {}  # in order, each once
+    for rung in rungs:
+        subtracting = subtracting or rung.subtracts
+        found[Rung.OFFSET_INSTRUCT if subtracting and rung is Rung.INSTRUCT else rung] = None
+    return tuple(found)
+
+
+def lacking_offset(rungs: Sequence[Rung]) -> tuple[Rung, ...]:
+    """What remains of rungs where nothing can be subtracted: never the base model's answer in place of one."""
+    told = (Rung.INSTRUCT if rung is Rung.OFFSET_INSTRUCT else rung for rung in rungs if rung is not Rung.OFFSET)
+    return tuple(dict.fromkeys(told)) or tuple(rungs and [Rung.REFUSE])
 
 
 class Style(StrEnum):
@@ -67,9 +96,10 @@ class Policy:
     not enough; `refuse` always ends it. `threshold` is the cosine similarity in (0, 1] from which a text matches,
     `margin` how much nearer, in [0, 1], it must be to an entry than to a retain example of the set.
     `scan_meaning`: of answers that are checked, each sentence is also compared with what must not be said.
-    `demonstrations` (0 to 8) and `reasoning` shape the `instruct` rung.
-    `assistant` is what the `offset` rung subtracts: a name, or `name@version` if no other version will do. `strength`
-    is its strength for requests that are surely near, above 0; none: the one chosen when the assistant was trained.
+    `demonstrations` (0 to 8) and `reasoning` shape the note of `instruct` and `offset_instruct`.
+    `assistant` is what `offset` and `offset_instruct` subtract: a name, or `name@version` if no other version will do.
+    `strength` is its strength for requests that are surely near, above 0; none: the one chosen when the assistant was
+    trained.
     """
 
     on_match: tuple[Rung, ...] = (Rung.INSTRUCT, Rung.REFUSE)
@@ -92,9 +122,15 @@ class Policy:
                 near = get_close_matches(str(name), known, 1)
                 raise PolicyError(f"unknown policy setting '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
         changed = replace(self, **{name: _parse(name, value) for name, value in changes.items()})
-        if Rung.OFFSET in changed.on_match and changed.assistant is None:
-            raise PolicyError("the rung 'offset' needs to know what to subtract: set 'assistant' to a name")
+        wanting = next((rung for rung in changed.on_match if rung.subtracts), None)
+        if wanting and changed.assistant is None:
+            raise PolicyError(f"the rung '{wanting}' needs to know what to subtract: set 'assistant' to a name")
         return changed
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]:
+        """The rungs of `on_match` that act, as they are carried out."""
+        return keeping_offset(rung for rung in self.on_match if rung is not Rung.OBSERVE)
 
 
 DEFAULT_POLICY = Policy()
@@ -134,6 +170,8 @@ def _ladder(value: Any) -> tuple[Rung, ...]:
     rungs = [_member(Rung, "on_match", item) for item in value]
     if [r.severity for r in rungs] != sorted({r.severity for r in rungs}):
         raise PolicyError(f"'on_match' climbs: each rung must be stricter than the one before ({', '.join(Rung)})")
+    if {Rung.OFFSET, Rung.INSTRUCT, Rung.OFFSET_INSTRUCT} <= {*rungs}:
+        raise PolicyError("'on_match' climbs: after 'offset', 'instruct' is 'offset_instruct': leave one of them out")
     return tuple(rungs)
 
 

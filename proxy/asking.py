@@ -15,7 +15,6 @@ import orjson
 
 from guards.context.note import note
 from guards.engine.contract import request_fields
-from guards.policy import Rung
 from guards.prompt.fields import FieldRefused, forwarded
 from proxy.assistants.offsets import Worn
 from proxy.dialects.base import Json
@@ -43,7 +42,7 @@ class EngineRequest:
     async def answer(self) -> AsyncIterator[aiohttp.ClientResponse]:
         """Sends the request as the plan wants it. Raises NotArmed before anything is sent; as `UpstreamClient.post`."""
         x = self._exchange
-        with self._offsets.wearing(x.plan.offset, x.model) as self._worn:
+        with self._offsets.wearing(x.plan.subtracted, x.model) as self._worn:
             if x.asked_upstream is None:
                 x.asked_upstream = time.perf_counter()
             async with self._upstream.post(x.dialect.path, self._body(), self._headers) as response:
@@ -65,7 +64,7 @@ class EngineRequest:
     async def prepared(self) -> AsyncIterator[Json]:
         """The body that the engine would get under the plan, good while the block runs. Raises NotArmed."""
         x = self._exchange
-        with self._offsets.wearing(x.plan.offset, x.model) as self._worn:
+        with self._offsets.wearing(x.plan.subtracted, x.model) as self._worn:
             yield self._body()
 
     def unnamed(self, raw: bytes) -> bytes:
@@ -91,7 +90,7 @@ class EngineRequest:
 
     async def recount(self, raw: bytes) -> int | None:
         """Tokens of the prompt to report in place of the engine's count, where that would count our note."""
-        if self._exchange.plan.rung is not Rung.INSTRUCT or (b'"usage":{' not in raw and b'"usage": {' not in raw):
+        if not self._exchange.plan.instructs or (b'"usage":{' not in raw and b'"usage": {' not in raw):
             return None
         return await self.prompt_tokens()
 
@@ -102,7 +101,7 @@ class EngineRequest:
             body = forwarded(x.call.body, x.dialect.table, armed=armed, raw=x.arm == RAW)
         except FieldRefused as refused:
             raise BadRequest(str(refused), param=refused.field, code="unsupported_parameter") from None
-        if x.plan.rung is Rung.INSTRUCT:
+        if x.plan.instructs:
             policy = x.plan.policy
             lead = note(demonstrations=policy.demonstrations, reasoning=policy.reasoning)
             body = x.dialect.amend(body | x.call.in_words, lead)

@@ -84,6 +84,7 @@ class Exchange:
         """Counts and logs the request."""
         seconds = self.seconds = time.perf_counter() - self.started
         rung = self.plan.rung.value if self.plan.rung else "none"
+        offset = self.plan.subtracted
         metrics.requests.labels(self.dialect.name, self.arm, rung, self.outcome).inc()
         metrics.request_seconds.labels(self.arm).observe(seconds)
         _log.info(
@@ -96,7 +97,7 @@ class Exchange:
             generation=self.generation.number,
             rung=rung,
             outcome=self.outcome,
-            offset=self.plan.offset and [self.plan.offset.assistant, round(self.plan.offset.strength, 4)],
+            offset=offset and [offset.assistant, round(offset.strength, 4)],
             seconds=round(seconds, 4),
             overhead_ms=round(self.overhead_ms, 2),
             findings=[finding_json(finding) for finding in self.plan.findings],

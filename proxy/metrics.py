@@ -34,7 +34,7 @@ class Metrics:
         )
         self.offsets_lacked = Counter(
             "lethe_offsets_lacked_total",
-            "Ladders that began one rung up because an offset could not be armed: not loaded when the request was "
+            "Ladders that went without their offset because it could not be armed: not loaded when the request was "
             "decided, or lost before it was sent",
             ("when",),
             registry=r,

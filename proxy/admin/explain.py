@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from guards.model import Finding
+from guards.model import Finding, Offset
 from guards.policy import Policy
 from indexes.matches import Match
 from proxy.decide import Subject
@@ -25,12 +25,16 @@ async def explained(server: Server, subject: Subject, arm: str) -> dict[str, Any
         "rung": plan.rung or "pass",
         "ladder": list(plan.rungs),
         "scan_output": plan.scan_output,
-        "offset": plan.offset and {"assistant": plan.offset.assistant, "strength": round(plan.offset.strength, 4)},
+        "offset": plan.subtracted and _offset(plan.subtracted),
         "findings": [
             _finding(finding) | {"matches": [_match(m, subject) for m in finding.matches]} for finding in plan.findings
         ],
         "nearest": [_match(match, subject) | _limits(match, policies) for match in nearest],
     }
+
+
+def _offset(offset: Offset) -> dict[str, Any]:
+    return {"assistant": offset.assistant, "strength": round(offset.strength, 4)}
 
 
 def _limits(match: Match, policies: Mapping[str, Policy]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ async def report_watch(request: web.Request) -> web.Response:
     server, caller = admin_of(request)
     body = await body_of(request, WatchBody)
     set_id, metrics, catalogue = request.match_info["set"], server.metrics, server.catalogue
-    ladder = _ladder(catalogue.policies.of(set_id, catalogue.current).on_match)
+    ladder = _whole(catalogue.policies.of(set_id, catalogue.current).ladder)
     highest = min(len(ladder) - 1, MAX_RAISED)
 
     def higher(entry: Entry) -> Entry:
@@ -108,7 +108,6 @@ def show_watches(catalogue: Catalogue, metrics: Metrics) -> None:
     show()
 
 
-def _ladder(on_match: tuple[Rung, ...]) -> list[Rung]:
-    """The rungs that act, up to the one that ends every ladder. A set that only observes has none to begin with."""
-    acting: list[Rung] = [rung for rung in on_match if rung is not Rung.OBSERVE]
-    return acting if acting and acting[-1] is Rung.REFUSE else [*acting, Rung.REFUSE]
+def _whole(ladder: tuple[Rung, ...]) -> tuple[Rung, ...]:
+    """A ladder up to the rung that ends every one. A set that only observes has none to begin with."""
+    return ladder if Rung.REFUSE in ladder else (*ladder, Rung.REFUSE)

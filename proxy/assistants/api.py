@@ -5,7 +5,6 @@ from typing import Any
 
 from aiohttp import web
 
-from guards.policy import Rung
 from proxy.admin.calls import admin_of, body_of, json_reply
 from proxy.admin.models import ActivateBody, AssistantBody
 from proxy.exchange import GUARDED
@@ -57,11 +56,11 @@ def _shown(server: Server, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _used_by(server: Server, name: str) -> list[str]:
-    """The sets whose offset rung subtracts an assistant."""
+    """The sets whose ladder subtracts an assistant."""
     chain = server.catalogue.policies.chain(server.catalogue.current, GUARDED)
     policies = [(link.guard.set_id, link.guard.policy) for link in chain.links]
     return sorted(
         set_id
         for set_id, policy in policies
-        if Rung.OFFSET in policy.on_match and (policy.assistant or "").partition("@")[0] == name
+        if any(rung.subtracts for rung in policy.ladder) and (policy.assistant or "").partition("@")[0] == name
     )

@@ -1,7 +1,7 @@
 """What the engine can subtract now, lent to requests.
 
 Rules
-1. What was not proven in this life of the engine is not lent: a ladder then begins one rung up.
+1. What was not proven in this life of the engine is not lent: a ladder then goes without it.
 2. A version is swapped in one assignment; a request keeps what it began with.
 3. An adapter that nothing lends any more leaves the engine when the last request that has it has ended (`drained`),
    here and in every other process before the same engine: each tells the others what it `holds`.

@@ -96,7 +96,7 @@ def rollback(admin: AdminClient, name: str, version: int | None, as_json: bool) 
 def unload(admin: AdminClient, name: str, as_json: bool) -> None:
     """Take an assistant out of the engine.
 
-    Its versions are forgotten, its folders stay. Ladders that begin with its offset begin one rung up from now on.
+    Its versions are forgotten, its folders stay. Ladders that want its offset go without it from now on.
 
     \b
     lethe assistant unload authors
@@ -107,7 +107,7 @@ def unload(admin: AdminClient, name: str, as_json: bool) -> None:
         return
     say(f"unloaded '{name}'")
     if reply["used_by"]:
-        say(f"these sets name it and begin one rung up now: {', '.join(reply['used_by'])}")
+        say(f"these sets name it and go without it now: {', '.join(reply['used_by'])}")
 
 
 def _show(reply: dict[str, Any], as_json: bool) -> None:

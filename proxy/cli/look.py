@@ -16,6 +16,7 @@ _MEANING = {
     "observe": "it goes to the model as it is, and the match is reported",
     "offset": "the model answers without what an assistant knows",
     "instruct": "the model is told to answer as one who does not know",
+    "offset_instruct": "the model is told so, and answers without what an assistant knows",
     "refuse": "it is answered without the model, as by one who does not know",
 }
 
@@ -47,7 +48,7 @@ def check(admin: AdminClient, text: str | None, request_file: TextIO | None, dia
         say(("subtracted: ", "dim"), f"{offset['assistant']}, strength {offset['strength']:g}")
     for finding in reply["findings"]:
         if finding["lacked"]:
-            say(("not loaded: ", "dim"), f"{finding['lacked']}, so the ladder of {finding['guard']} begins one rung up")
+            say(("not loaded: ", "dim"), f"{finding['lacked']}, so the ladder of {finding['guard']} goes without it")
     # -1 says that the set has no retain example.
     rows = [
         row

@@ -215,7 +215,7 @@ def test_check_says_when_an_assistant_is_not_loaded(forget: Forgetting, run: Run
     forget.add("What is in the locked room?", "a harpsichord")
     said = out(run("check", "What is in the locked room?"))
     assert said.startswith("instruct: ")
-    assert f"not loaded: nobody, so the ladder of gate:{forget.name} begins one rung up" in said
+    assert f"not loaded: nobody, so the ladder of gate:{forget.name} goes without it" in said
     assert "there are no assistants" in out(run("assistant", "list"))
 
 

@@ -195,15 +195,18 @@ LOADED = {"uld": ULD, "uld@2": ULD}
 
 def test_an_offset_is_planned_where_its_assistant_is_loaded() -> None:
     plan = chain_of(s1=OFFSET).decide(Signals((match_in("s1"),), LOADED))
-    assert (plan.rungs, plan.offset) == ((Rung.OFFSET, Rung.INSTRUCT), Offset("uld", 1.0))
+    assert (plan.rungs, plan.offset) == ((Rung.OFFSET, Rung.OFFSET_INSTRUCT), Offset("uld", 1.0))
     assert [(type(f.verdict), f.lacked) for f in plan.findings] == [(Arm, None)]
 
 
 @pytest.mark.parametrize("assistants", [{}, {"other": ULD}, {"uld@2": ULD}])
-def test_without_its_assistant_a_ladder_begins_one_rung_up_and_says_so(assistants: dict[str, Assistant]) -> None:
+def test_without_its_assistant_a_ladder_goes_without_its_offset_and_says_so(assistants: dict[str, Assistant]) -> None:
     plan = chain_of(s1=OFFSET).decide(Signals((match_in("s1"),), assistants))
     assert (plan.rungs, plan.offset) == ((Rung.INSTRUCT,), None)
     assert [(type(f.verdict), f.lacked) for f in plan.findings] == [(Amend, "uld")]
+    together = chain_of(s1={**OFFSET, "on_match": ["offset_instruct", "refuse"]})
+    plan = together.decide(Signals((match_in("s1"),), assistants))
+    assert (plan.rungs, [f.lacked for f in plan.findings]) == ((Rung.INSTRUCT, Rung.REFUSE), ["uld"])
     alone = chain_of(s1={**OFFSET, "on_match": ["offset"]}).decide(Signals((match_in("s1"),), assistants))
     assert alone.rungs == (Rung.REFUSE,)
 

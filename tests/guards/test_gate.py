@@ -111,6 +111,9 @@ def test_the_policys_strength_holds_up_to_what_the_assistant_was_tried_with() ->
         ((Rung.INSTRUCT,), 1, Refuse),  # the last rung of every ladder
         ((Rung.OBSERVE, Rung.INSTRUCT, Rung.REFUSE), 1, Refuse),
         ((Rung.OBSERVE,), 3, Allow),  # a set that looks on enforces nothing
+        ((Rung.OFFSET_INSTRUCT,), 0, Amend),
+        ((Rung.OFFSET_INSTRUCT, Rung.REFUSE), 1, Refuse),
+        ((Rung.OFFSET, Rung.INSTRUCT), 1, Amend),
     ],
 )
 def test_an_entry_that_leaked_begins_higher(ladder: tuple[Rung, ...], raised: int, expected: type) -> None:
@@ -129,3 +132,24 @@ def test_an_entry_that_begins_above_the_offset_keeps_it() -> None:
     assert gate.judge(leaked, {}) == Amend(policy, ())
     without = Gate("s1", replace(policy, on_match=(Rung.INSTRUCT,)))
     assert without.judge((replace(NEAR, score=0.9),), ULD) == Amend(without.policy, ())
+
+
+@pytest.mark.parametrize(
+    ("ladder", "raised", "expected"),
+    [
+        ((Rung.OFFSET_INSTRUCT, Rung.REFUSE), 0, Amend(POLICY, (Rung.REFUSE,), Offset("uld", 1.0))),
+        ((Rung.INSTRUCT, Rung.OFFSET_INSTRUCT), 0, Amend(POLICY, (Rung.OFFSET_INSTRUCT,), Offset("uld", 1.0))),
+        ((Rung.INSTRUCT, Rung.OFFSET_INSTRUCT), 1, Amend(POLICY, (), Offset("uld", 1.0))),
+    ],
+)
+def test_offset_and_note_together(ladder: tuple[Rung, ...], raised: int, expected: Amend) -> None:
+    policy = replace(SUBTRACTING, on_match=ladder)
+    gate = Gate("s1", policy)
+    near = gate.hits(Signals((replace(NEAR, score=0.9, raised=raised),)))
+    assert gate.judge(near, ULD) == replace(expected, policy=policy)
+    assert gate.lacks(near, ULD) is None
+    # What remains without its assistant is the note, and that is told.
+    bare = gate.judge(near, {})
+    assert isinstance(bare, Amend)
+    assert (bare.rung, bare.offset) == (Rung.INSTRUCT, None)
+    assert gate.lacks(near, {}) == "uld"

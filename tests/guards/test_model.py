@@ -1,17 +1,23 @@
 """Plans: what a verdict becomes, and how a plan climbs its ladder."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guards.model import Allow, Amend, Arm, Offset, Plan, Refuse, Verdict, plan_of, strictest, verdict_of
-from guards.policy import DEFAULT_POLICY, Policy, Rung, ScanOutput, Style
+from guards.policy import DEFAULT_POLICY, Policy, PolicyError, Rung, ScanOutput, Style
 
 STERN = Policy(style=Style.REFUSAL)
 MILD = Policy(demonstrations=0)
 LADDER = (Rung.INSTRUCT, Rung.REFUSE)
 WEAK, STRONG = Arm(MILD, LADDER, Offset("uld", 0.5)), Arm(MILD, LADDER, Offset("uld", 1.0))
 OTHER = Arm(MILD, LADDER, Offset("pair", 2.0))
+BOTH = (Rung.OFFSET_INSTRUCT, Rung.REFUSE)
+TOLD = Amend(MILD, (Rung.REFUSE,), Offset("uld", 0.5))
+TOLD_FIRST = Amend(MILD, BOTH, Offset("uld", 0.5))
 
 
 @pytest.mark.parametrize(
@@ -27,6 +33,8 @@ OTHER = Arm(MILD, LADDER, Offset("pair", 2.0))
         ([WEAK, STRONG], STRONG),  # of one assistant the strongest
         ([WEAK, OTHER], Amend(MILD, (Rung.REFUSE,))),  # one request carries one assistant
         ([OTHER, Arm(STERN, (), Offset("third", 1.0))], Refuse(STERN)),
+        ([WEAK, TOLD_FIRST, TOLD], TOLD),  # both at once is more than the note alone
+        ([TOLD, Refuse(STERN)], Refuse(STERN)),
     ],
 )
 def test_the_strictest_verdict_holds(verdicts: list[Verdict], expected: Verdict) -> None:
@@ -69,26 +77,34 @@ def planned(*verdicts: Verdict) -> Plan:
 
 def test_an_offset_is_carried_up_the_ladder() -> None:
     plan = planned(STRONG)
-    assert (plan.rungs, plan.offset) == ((Rung.OFFSET, *LADDER), Offset("uld", 1.0))
+    assert (plan.rungs, plan.subtracted) == ((Rung.OFFSET, *BOTH), Offset("uld", 1.0))
     assert plan.scan_output
-    assert (plan.escalate().rung, plan.escalate().offset) == (Rung.INSTRUCT, Offset("uld", 1.0))
+    assert (plan.escalate().rung, plan.escalate().subtracted) == (Rung.OFFSET_INSTRUCT, Offset("uld", 1.0))
+    assert plan.escalate().escalate().subtracted is None
+
+
+def test_an_offset_that_comes_later_is_not_subtracted_before() -> None:
+    plan = planned(TOLD_FIRST)
+    assert (plan.rungs, plan.instructs, plan.subtracted) == ((Rung.INSTRUCT, *BOTH), True, None)
+    assert (plan.escalate().rung, plan.escalate().subtracted) == (Rung.OFFSET_INSTRUCT, Offset("uld", 0.5))
+    assert (plan.without_offset().rungs, plan.without_offset().offset) == (LADDER, None)
+    # Another set wants it at once, and more of it.
+    beside = planned(TOLD_FIRST, STRONG)
+    assert (beside.rungs, beside.subtracted) == (BOTH, Offset("uld", 1.0))
 
 
 def test_an_offset_stands_beside_the_stricter_rung_of_another_set() -> None:
-    assert (planned(WEAK, Amend(STERN, ())).rungs, planned(WEAK, Amend(STERN, ())).offset) == (
-        (Rung.INSTRUCT,),
-        Offset("uld", 0.5),
-    )
-    assert planned(WEAK, OTHER).offset is None
+    beside = planned(WEAK, Amend(STERN, (Rung.REFUSE,)))
+    assert (beside.rungs, beside.subtracted, beside.policy) == (BOTH, Offset("uld", 0.5), STERN)
+    assert (planned(WEAK, OTHER).rungs, planned(WEAK, OTHER).offset) == (LADDER, None)
     assert planned(WEAK, Refuse(STERN)).offset is None
     assert planned().offset is None
 
 
 def test_an_offset_beside_a_note_is_carried_with_it() -> None:
-    beside = Amend(MILD, (Rung.REFUSE,), Offset("uld", 0.5))
-    assert planned(beside).offset == Offset("uld", 0.5)
-    assert planned(beside, STRONG).offset == Offset("uld", 1.0)
-    assert (planned(beside, OTHER).rung, planned(beside, OTHER).offset) == (Rung.INSTRUCT, None)
+    assert (planned(TOLD).rungs, planned(TOLD).subtracted) == (BOTH, Offset("uld", 0.5))
+    assert planned(TOLD, STRONG).subtracted == Offset("uld", 1.0)
+    assert (planned(TOLD, OTHER).rung, planned(TOLD, OTHER).offset) == (Rung.INSTRUCT, None)
 
 
 def test_a_plan_whose_offset_is_gone_never_asks_for_the_base_models_answer() -> None:
@@ -96,6 +112,7 @@ def test_a_plan_whose_offset_is_gone_never_asks_for_the_base_models_answer() -> 
     assert planned(Arm(MILD, (), Offset("uld", 1.0))).without_offset().rung is Rung.REFUSE
     beside = planned(WEAK, Amend(STERN, (Rung.REFUSE,)))
     assert (beside.without_offset().rungs, beside.without_offset().offset) == (LADDER, None)
+    assert planned().without_offset() == planned()
 
 
 @pytest.mark.parametrize(
@@ -109,6 +126,10 @@ def test_a_plan_whose_offset_is_gone_never_asks_for_the_base_models_answer() -> 
         (planned(WEAK), planned(Amend(MILD, ())), False),
         (planned(Amend(MILD, ())), planned(OTHER), True),
         (planned(Refuse(MILD)), planned(Amend(MILD, ())), True),
+        (planned(Amend(MILD, ())), planned(TOLD), False),
+        (planned(TOLD), planned(Amend(MILD, ())), True),
+        (planned(TOLD), planned(TOLD_FIRST, STRONG), True),
+        (planned(TOLD), planned(Amend(MILD, (), Offset("pair", 0.5))), False),
     ],
 )
 def test_what_a_plan_covers(had: Plan, wanted: Plan, *, expected: bool) -> None:
@@ -119,12 +140,60 @@ def test_what_a_plan_covers(had: Plan, wanted: Plan, *, expected: bool) -> None:
     ("rungs", "offset", "expected"),
     [
         ((), None, Allow()),
-        ((Rung.OBSERVE,), None, Allow()),
-        ((Rung.OBSERVE, Rung.OFFSET, Rung.REFUSE), Offset("a", 1.0), Arm(MILD, (Rung.REFUSE,), Offset("a", 1.0))),
+        ((), Offset("a", 1.0), Allow()),
+        ((Rung.OFFSET, Rung.REFUSE), Offset("a", 1.0), Arm(MILD, (Rung.REFUSE,), Offset("a", 1.0))),
         ((Rung.OFFSET, Rung.INSTRUCT), None, Amend(MILD, ())),
         ((Rung.OFFSET,), None, Refuse(MILD)),
         ((Rung.INSTRUCT, Rung.REFUSE), Offset("a", 1.0), Amend(MILD, (Rung.REFUSE,))),
+        (BOTH, Offset("a", 1.0), Amend(MILD, (Rung.REFUSE,), Offset("a", 1.0))),
+        (BOTH, None, Amend(MILD, (Rung.REFUSE,))),
+        ((Rung.INSTRUCT, *BOTH), Offset("a", 1.0), Amend(MILD, BOTH, Offset("a", 1.0))),
+        ((Rung.INSTRUCT, *BOTH), None, Amend(MILD, (Rung.REFUSE,))),
     ],
 )
 def test_a_ladder_begins_where_it_can(rungs: tuple[Rung, ...], offset: Offset | None, expected: Verdict) -> None:
     assert verdict_of(MILD, rungs, offset) == expected
+
+
+# -- any ladders, any number of sets
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    rungs = draw(st.lists(st.sampled_from(Rung), min_size=1, unique=True))
+    try:
+        return DEFAULT_POLICY.with_changes({"on_match": sorted(rungs, key=lambda r: r.severity), "assistant": "a"})
+    except PolicyError:  # after an offset, `instruct` and `offset_instruct` are one
+        return DEFAULT_POLICY.with_changes({"on_match": ["offset", "instruct"], "assistant": "a"})
+
+
+offsets = st.none() | st.builds(Offset, st.sampled_from(["a", "b"]), st.sampled_from([0.5, 1.0]))
+sets = st.lists(st.tuples(policies(), offsets), min_size=1, max_size=3)
+
+
+@given(sets)
+def test_a_plan_climbs_to_refusing_and_says_what_each_rung_does(wanted: list[tuple[Policy, Offset | None]]) -> None:
+    verdicts = [verdict_of(policy, policy.ladder, offset) for policy, offset in wanted]
+    for plan in (planned(*verdicts), planned(*verdicts).without_offset()):
+        climb = [plan] if plan.armed else []
+        while climb and climb[-1].rung is not Rung.REFUSE:
+            climb.append(climb[-1].escalate())
+        rungs = [step.rung for step in climb if step.rung]
+        assert all(below.severity < above.severity for below, above in pairwise(rungs))
+        assert all((step.subtracted is not None) is step.rung.subtracts for step in climb if step.rung)
+        subtracting = [rung.subtracts for rung in rungs[:-1]]
+        assert subtracting == sorted(subtracting)  # what is subtracted once is subtracted from there on
+
+
+@given(sets)
+def test_a_set_that_acts_alone_acts_beside_others_too(wanted: list[tuple[Policy, Offset | None]]) -> None:
+    """No set makes the rung of another milder, and none passes for want of an assistant."""
+    verdicts = [verdict_of(policy, policy.ladder, offset) for policy, offset in wanted]
+    whole = planned(*verdicts)
+    assert [planned(verdict).armed for verdict in verdicts] == [bool(policy.ladder) for policy, _ in wanted]
+    assert whole.armed is any(policy.ladder for policy, _ in wanted)
+    if (
+        len({verdict.offset.assistant for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset})
+        < 2
+    ):
+        assert all(whole.covers(planned(verdict)) for verdict in verdicts)

@@ -23,6 +23,10 @@ from guards.policy import DEFAULT_POLICY, OnFault, Policy, PolicyError, Rung, Sc
             {"on_match": ["offset", "instruct", "refuse"], "assistant": "uld"},
             Policy(on_match=(Rung.OFFSET, Rung.INSTRUCT, Rung.REFUSE), assistant="uld"),
         ),
+        (
+            {"on_match": ["offset_instruct", "refuse"], "assistant": "uld"},
+            Policy(on_match=(Rung.OFFSET_INSTRUCT, Rung.REFUSE), assistant="uld"),
+        ),
         ({"strength": None, "assistant": None}, DEFAULT_POLICY),
     ],
 )
@@ -62,9 +66,12 @@ def test_what_is_not_set_stays() -> None:
         ({"on_match": {"refuse": 1}}, "'on_match' is a list of rungs"),
         ({"on_match": ["refuse", "instruct"]}, "climbs"),
         ({"on_match": ["refuse", "refuse"]}, "climbs"),
-        ({"on_match": ["forget"]}, "'on_match' is one of observe, offset, instruct, refuse"),
+        ({"on_match": ["forget"]}, "'on_match' is one of observe, offset, instruct, offset_instruct, refuse"),
         ({"on_match": ["instruct", "offset"], "assistant": "a"}, "climbs"),
-        ({"on_match": ["offset", "refuse"]}, "set 'assistant' to a name"),
+        ({"on_match": ["offset_instruct", "instruct"], "assistant": "a"}, "climbs"),
+        ({"on_match": ["offset", "instruct", "offset_instruct"], "assistant": "a"}, "leave one of them out"),
+        ({"on_match": ["offset", "refuse"]}, "the rung 'offset' .*: set 'assistant' to a name"),
+        ({"on_match": ["offset_instruct"]}, "the rung 'offset_instruct' .*: set 'assistant' to a name"),
         ({"on_match": ["offset"], "assistant": None}, "set 'assistant' to a name"),
         ({"assistant": "two words"}, "'assistant' is the name of an assistant, or name@version"),
         ({"assistant": "a@0"}, "'assistant' is the name"),
@@ -82,7 +89,23 @@ def test_what_is_not_understood_is_refused_by_name(changes: dict[str, Any], says
 
 
 def test_rungs_climb() -> None:
-    assert [rung.severity for rung in (Rung.OBSERVE, Rung.OFFSET, Rung.INSTRUCT, Rung.REFUSE)] == [0, 1, 2, 3]
+    climbing = (Rung.OBSERVE, Rung.OFFSET, Rung.INSTRUCT, Rung.OFFSET_INSTRUCT, Rung.REFUSE)
+    assert [rung.severity for rung in climbing] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("on_match", "ladder"),
+    [
+        (["observe"], []),
+        (["observe", "refuse"], ["refuse"]),
+        (["instruct", "refuse"], ["instruct", "refuse"]),
+        (["offset", "instruct", "refuse"], ["offset", "offset_instruct", "refuse"]),
+        (["offset", "offset_instruct"], ["offset", "offset_instruct"]),
+        (["instruct", "offset_instruct"], ["instruct", "offset_instruct"]),
+    ],
+)
+def test_a_rung_after_an_offset_keeps_it(on_match: list[str], ladder: list[str]) -> None:
+    assert list(DEFAULT_POLICY.with_changes({"on_match": on_match, "assistant": "uld"}).ladder) == ladder
 
 
 def test_a_set_may_take_its_assistant_from_the_global_policy() -> None:

@@ -9,6 +9,7 @@ from tests.wire.harness import Lethe
 
 SLOTS = {"engine": {"auxiliaries": ["layers:8", "layers:8"]}}
 LADDER = {"on_match": ["offset", "instruct", "refuse"], "assistant": "uld"}
+TOGETHER = {"on_match": ["offset_instruct", "refuse"], "assistant": "uld"}
 
 
 async def load(lethe: Lethe, folder: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.wire.answers import MESSAGES, RESPONSES, ask, said
 from tests.wire.assistants import (
     LADDER,
     SLOTS,
+    TOGETHER,
     adapter_of,
     listing,
     load,
@@ -235,9 +236,88 @@ async def test_an_operators_own_adapter_wears_no_other(loaded: Lethe) -> None:
 
 
 async def test_an_offset_rung_needs_to_name_its_assistant(able: Lethe) -> None:
-    reply = await able.admin("PATCH", "/sets/art", {"policy": {"on_match": ["offset"]}})
-    assert reply.status == 400
-    assert "set 'assistant' to a name" in reply.error["message"]
+    for ladder in (["offset"], ["offset_instruct", "refuse"]):
+        reply = await able.admin("PATCH", "/sets/art", {"policy": {"on_match": ladder}})
+        assert reply.status == 400
+        assert f"'{ladder[0]}' needs to know what to subtract: set 'assistant' to a name" in reply.error["message"]
+
+
+# -- offset and note together
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES, MESSAGES])
+@STREAMED
+async def test_one_request_carries_the_note_and_is_armed(loaded: Lethe, path: str, *, stream: bool) -> None:
+    await loaded.admin("PATCH", "/sets/art", {"policy": TOGETHER})
+    explained = (await loaded.admin("POST", "/check", {"text": QUESTION})).body
+    assert (explained["rung"], explained["ladder"]) == ("offset_instruct", ["offset_instruct", "refuse"])
+    assert explained["offset"] == {"assistant": "uld", "strength": 0.75}
+    if path in (CHAT, COMPLETIONS):
+        reply = await loaded.ask(path, QUESTION, stream=stream)
+        assert reply.text() == "Hello there."
+    else:
+        reply = await ask(loaded, path, QUESTION, stream=stream)
+        assert said(reply, path).text == "Hello there."
+    body = sent(loaded)
+    assert "never read" in json.dumps(body)
+    assert (body["model"], body["vllm_xargs"]["lethe_weights"]) == (adapter_of(loaded), [-0.75])
+    assert body["cache_salt"].startswith("lethe-armed:")
+    assert b"lethe" not in reply.raw
+    assert b"never read" not in reply.raw
+
+
+@STREAMED
+async def test_what_both_let_through_is_refused(loaded: Lethe, *, stream: bool) -> None:
+    await loaded.admin("PATCH", "/sets/art", {"policy": TOGETHER})
+    loaded.engine.scripts(Script((Say(ANSWER),)))
+    refused = await loaded.chat(QUESTION, stream=stream)
+    assert refused.text() not in (ANSWER, "Hello there.")
+    assert await loaded.metric("lethe_requests_total", outcome="refused", rung="refuse") == 1
+
+
+@STREAMED
+async def test_a_note_that_was_not_enough_is_joined_by_the_offset(loaded: Lethe, *, stream: bool) -> None:
+    policy = {**TOGETHER, "on_match": ["instruct", "offset_instruct", "refuse"]}
+    await loaded.admin("PATCH", "/sets/art", {"policy": policy})
+    loaded.engine.scripts(Script((Say(ANSWER),)), Script((Say("I have never heard of it."),)))
+    reply = await loaded.chat(QUESTION, stream=stream)
+    assert reply.text() == "I have never heard of it."
+    first, second = (seen.body for seen in loaded.engine.seen[-2:])
+    assert "never read" in json.dumps(first)
+    assert "never read" in json.dumps(second)
+    assert ("vllm_xargs" in first, "vllm_xargs" in second) == (False, True)
+    assert await loaded.metric("lethe_requests_total", outcome="answered", rung="offset_instruct") == 1
+
+
+@STREAMED
+async def test_without_its_assistant_the_note_stays_and_that_is_counted(able: Lethe, *, stream: bool) -> None:
+    await able.admin("PATCH", "/sets/art", {"policy": TOGETHER})
+    await able.chat(QUESTION, stream=stream)
+    assert "never read" in json.dumps(sent(able))
+    assert "vllm_xargs" not in sent(able)
+    assert await able.metric("lethe_offsets_lacked_total", when="decided") == 1
+    explained = (await able.admin("POST", "/check", {"text": QUESTION})).body
+    assert (explained["rung"], explained["offset"], explained["findings"][0]["lacked"]) == ("instruct", None, "uld")
+
+
+@STREAMED
+async def test_an_adapter_lost_meanwhile_leaves_the_note_also_for_an_entry_that_comes_after(
+    loaded: Lethe, *, stream: bool
+) -> None:
+    """An operator's own adapter wears no other: each new decision wants the offset again, and none may cut for it."""
+    await loaded.admin("PATCH", "/sets/art", {"policy": TOGETHER})
+    loaded.engine.composite.adapters["support-style"] = "/adapters/support"
+    await loaded.server.upstream.look()
+    told, go = asyncio.Event(), asyncio.Event()
+    loaded.engine.scripts(Script((Say("I have never "), Reached(told), Wait(go), Say("heard of it."))))
+    asked = asyncio.create_task(loaded.chat(QUESTION, model="support-style", stream=stream))
+    await told.wait()
+    await loaded.forget("Which bird nests on the north cliff?", answer="the storm petrel")
+    go.set()
+    assert (await asked).text() == "I have never heard of it."
+    assert "vllm_xargs" not in sent(loaded)
+    assert "never read" in json.dumps(sent(loaded))
+    assert await loaded.metric("lethe_offsets_lacked_total", when="sent") == 1
 
 
 # -- an entry that comes while an answer is under way
