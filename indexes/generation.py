@@ -14,6 +14,7 @@ import numpy as np
 from indexes.calibration import NO_DETAILS, Terms, Weights, terms_of
 from indexes.entries import ForgetSet, State, Storage
 from indexes.matches import Match, Via
+from indexes.names.frozen import Name
 from indexes.names.table import NameHit, NameTable
 from indexes.phrases import Hit, PhraseTable, PhraseWalk
 from indexes.retain import RetainExamples, RetainScores
@@ -23,6 +24,7 @@ from indexes.sealed.lookup import hidden_words
 from indexes.secret import unpacked_secret
 from indexes.slots import RowTable, Slot, SlotTable
 from indexes.vectors import Vectors, VectorView
+from indexes.words import Word
 
 NEIGHBOURS = 16
 """Rows of active entries looked at per window. Rows of removed entries and of those in `observe` come on top, so that
@@ -103,6 +105,14 @@ class Generation:
         """The keys of the words that only the answers of a slot's entry hold (see `secret`); none of a sealed entry."""
         return unpacked_secret(self._slots[slot].secret)
 
+    def about(self, name: Sequence[str]) -> Iterator[int]:
+        """Slots that act of entries about whoever bears a name (normal forms of its words), however they spell it."""
+        spoken = [Word(word, 2 * place, 2 * place + 1) for place, word in enumerate(name)]
+        for hit in self._heard.find(spoken):
+            yield from (
+                slot for slot in hit.name.slots if self.forbidden(slot) and not self._by_the_way(slot, hit.name)
+            )
+
     def matches(self, source: int, scan: Scan) -> list[Match]:
         """Everything in one text that is near an entry: per entry and way, the matches that no other one beats.
 
@@ -169,12 +179,15 @@ class Generation:
                 continue
             stated = slot in hit.name.given
             term = self._weights.name(stated=stated, exact=hit.exact and hit.whole)
-            others = self._heard.found_with(slot)
-            beside = not stated and any(len(other.slots) >= SUBJECT * len(hit.name.slots) for other in others)
             written = stated and hit.exact and hit.whole  # those are found word by word
-            if term and not beside and not written:
+            if term and not written and not self._by_the_way(slot, hit.name):
                 acting += self.forbidden(slot)
                 yield slot, term
+
+    def _by_the_way(self, slot: int, name: Name) -> bool:
+        """True for a name in the text of an entry that is about another one there."""
+        others = () if slot in name.given else self._heard.found_with(slot)
+        return any(len(other.slots) >= SUBJECT * len(name.slots) for other in others)
 
     def _neighbours(self, queries: Vectors) -> Iterator[tuple[int, float, int]]:
         """Window, similarity and row of the visible rows near each window."""

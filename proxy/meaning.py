@@ -1,16 +1,12 @@
 """Judges the sentences of answers: embedded off the event loop, in a queue of its own so that no prompt waits for them.
 
-What a matched entry tells stands in the ledger, not in the index, so it is read and embedded when an answer to such a
-request has its first sentence, and kept for the next. What cannot be judged in time is not shown: the request fails,
-unless the policies of all sets in question allow it, and either is counted.
+What cannot be judged in time is not shown: the request fails, unless the policies of all sets in question allow it, and
+either is counted.
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import structlog
 
 from guards.policy import OnFault
@@ -21,13 +17,10 @@ from guards.stream.meaning import (
     names_somebody,
     nearest,
     read_as_requests,
-    stated,
-    statements,
     tells,
     watched,
 )
 from guards.stream.sentences import Sentence
-from indexes.ledger.records import LedgerError, Missing
 from indexes.matches import Match
 from proxy.assistants.offsets import Offsets
 from proxy.catalogue.catalogue import Catalogue
@@ -38,15 +31,15 @@ from proxy.errors import GuardUnavailable
 from proxy.exchange import Exchange
 from proxy.guarded import WholeAnswer
 from proxy.metrics import Metrics
-from proxy.reading import Reading, Served
+from proxy.reading import Served
 from proxy.signals import SignalMeter
+from proxy.told import Told
 
 WAITING = 64  # answers whose sentences wait: each was held for some 10 ms by those before it
-KEPT = 4096  # entries of which is known what they tell: some 2 kB for each statement
 AS_A_WHOLE = 2.0  # a score that nothing has: no part of a sentence is embedded by itself
 
-Version = tuple[str, int]
-"""An entry and the generation in which it came to stand as it does: what is added again can say something else."""
+Compared = Sequence[tuple[Match, Stated]]
+"""Entries, and what they tell."""
 
 _log = structlog.get_logger("lethe.meaning")
 
@@ -58,10 +51,8 @@ class Meaning:
         own = settings.model_copy(update={"workers": 1, "queue": WAITING, "cache_mib": 1})
         self._meter = SignalMeter(own, metrics)
         self._decider = Decider(catalogue, self._meter, offsets, metrics)
-        self._catalogue = catalogue
+        self._told = Told(catalogue, self._meter)
         self._metrics = metrics
-        self._told: WeakKeyDictionary[Reading, OrderedDict[Version, Stated | None]] = WeakKeyDictionary()
-        """None for an entry that tells nothing."""
 
     def close(self) -> None:
         self._meter.close()
@@ -89,9 +80,20 @@ class Meaning:
         self._metrics.guard_faults.labels("meaning", str(allowed).lower()).inc()
         (_log.warning if allowed else _log.error)("sentences_not_judged", allowed=allowed)
 
-    async def near_told(self, texts: Sequence[str], generation: Served, by: Watched) -> list[bool]:
-        """Which of the texts tell what the entries of `by.matches` tell. Raises GuardUnavailable."""
-        told = await self._told_by(by.matches, generation)
+    async def compared(self, by: Watched, generation: Served, subject: Subject) -> Compared:
+        """What the answer to a request must not tell. Raises GuardUnavailable."""
+
+        def near() -> Mapping[int, float]:
+            scans = subject.scans
+            if scans is None or scans.reading is not generation.reading:
+                return {}
+            found = (m for source, scan in enumerate(scans.texts) for m in generation.matches(source, scan))
+            return {match.slot: match.score for match in sorted(found, key=lambda match: match.score)}
+
+        return await self._told.compared(by.matches, generation, near)
+
+    async def near_told(self, texts: Sequence[str], generation: Served, by: Watched, told: Compared) -> list[bool]:
+        """Which of the texts tell what `told` says. Raises GuardUnavailable."""
         scans = await self._meter.scan(texts, generation.reading)
         kept: tuple[Match, ...] = ()
         if any(generation.sets[gate.set_id].retain for gate in by.gates if gate.set_id in generation.sets):
@@ -117,38 +119,6 @@ class Meaning:
         told = read_as_requests(await self._decider.decide(Subject(texts), generation, arm), matched)
         return [place in told for place in range(len(texts))]
 
-    async def _told_by(self, matches: Sequence[Match], generation: Served) -> list[tuple[Match, Stated]]:
-        """What the entries of some matches tell, of those that tell anything."""
-        reading = generation.reading
-        known = self._told.setdefault(reading, OrderedDict())
-        versions = [(match, (match.entry_id, generation.slot(match.slot).born)) for match in matches]
-        texts: dict[Version, list[str]] = {}
-        for match, version in versions:
-            if version in known:
-                continue
-            try:
-                texts[version] = statements(await self._catalogue.entry(match.set_id, match.entry_id))
-            except Missing:  # removed since the request was decided
-                continue
-            except LedgerError as error:
-                raise GuardUnavailable("the answer could not be checked", retry_after_s=1) from error
-        flat = [text for one in texts.values() for text in one]
-        vectors = await self._meter.embed(flat, reading) if flat else ()
-        start = 0
-        for version, one in texts.items():
-            rows = np.array(vectors[start : start + len(one)]) if one else None
-            known[version] = None if rows is None else await asyncio.to_thread(stated, one, rows)
-            start += len(one)
-        found = []
-        for match, version in versions:
-            if version in known:
-                known.move_to_end(version)
-                if (told := known[version]) is not None:
-                    found.append((match, told))
-        while len(known) > KEPT:
-            known.popitem(last=False)
-        return found
-
 
 class Judge:
     """Judges the sentences of one answer; what is said twice is judged once."""
@@ -157,11 +127,13 @@ class Judge:
         self._meaning = meaning
         self._exchange = exchange
         self._by = by
+        self._compared: Compared | None = None
         self._known: dict[str, bool] = {}
 
     def follow(self) -> None:
         """Goes over to what the exchange's plan and generation are now: nothing is known of any sentence any more."""
         self._by = watched(self._exchange.plan) or NOTHING
+        self._compared = None
         self._known.clear()
 
     async def judge(self, sentences: Sequence[Sentence]) -> None:
@@ -181,10 +153,13 @@ class Judge:
         """Which texts tell what the request matched; none where they cannot be judged and every set allows it."""
         if not self._by.matches:
             return [False] * len(texts)
+        by, x = self._by, self._exchange
         try:
-            return await self._meaning.near_told(texts, self._exchange.generation, self._by)
+            if self._compared is None:
+                self._compared = await self._meaning.compared(by, x.generation, x.subject)
+            return await self._meaning.near_told(texts, x.generation, by, self._compared)
         except GuardUnavailable:
-            if self._by.on_fault is OnFault.REFUSE:
+            if by.on_fault is OnFault.REFUSE:
                 raise
             self._meaning.failed(True)
             return [False] * len(texts)
