@@ -1,11 +1,14 @@
 """`lethe forget …`: one entry from its addition to its removal, and what a person sees of it."""
 
 import re
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from proxy.cli.admin_client import AdminClient
 from tests.cli.conftest import Run, out, parsed
 from tests.clients.system import Forgetting, System
 
@@ -144,6 +147,28 @@ def test_export_and_import_are_each_others_inverse(run: Run, forget: Forgetting,
     assert [{k: v for k, v in one.items() if k not in changing} for one in after] == [
         {k: v for k, v in one.items() if k not in changing} for one in before
     ]
+
+
+def test_an_export_that_breaks_off_leaves_the_file_as_it_was(
+    run: Run, forget: Forgetting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The server is gone behind the first page of two."""
+    for number in range(2):
+        forget.add(f"Where is pier {number} of Port Averline?", "on no map")
+    file = tmp_path / "backup.jsonl"
+    file.write_text("from yesterday\n")
+    monkeypatch.setattr("proxy.cli.entries.PAGE", 1)
+    asked = AdminClient.call
+
+    def once(admin: AdminClient, method: str, path: str, body: Any = None) -> Any:
+        if "after=" in path and not path.endswith("after="):
+            sys.exit(1)
+        return asked(admin, method, path, body)
+
+    monkeypatch.setattr(AdminClient, "call", once)
+    assert run("forget", "export", "--set", forget.name, file).exit_code == 1
+    assert file.read_text() == "from yesterday\n"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(
