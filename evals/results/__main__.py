@@ -11,7 +11,7 @@ from pathlib import Path
 from evals.gate.rows import rows
 from evals.results.assistant import trained
 from evals.results.section import section
-from evals.results.steps import STEPS, TAUGHT, Plan, untaught
+from evals.results.steps import DRAWS_UNTAUGHT, STEPS, TAUGHT, UNTAUGHT, Plan, untaught
 from evals.results.system import ROOT, TAUGHT_MODEL, Layout, lethe, running
 from evals.results.tables import write
 from evals.runs.folder import ANSWERS, SCORES, SUMMARY, RunFolder
@@ -20,7 +20,6 @@ from indexes.embedder import OnnxEmbedder
 from proxy.config import load
 
 MODELS = Path.home() / ".cache/lethe/models"
-UNTAUGHT = "untaught"
 
 
 def main() -> None:
@@ -62,7 +61,7 @@ def _judge_again(out: Path) -> None:
     answers = out / UNTAUGHT / ANSWERS
     reference = RunFolder(answers.parent) if answers.exists() else None
     embedder = OnnxEmbedder(load(None).embedder_path, threads=2)
-    for name in ("tofu", "author", "likelihood", "draws", "refusals", "languages"):
+    for name in ("tofu", "author", "likelihood", "draws", DRAWS_UNTAUGHT, "refusals", "languages"):
         sources = [path for path in (out / name / ANSWERS, out / name / SCORES, answers) if path.exists()]
         summary = out / name / SUMMARY
         if summary.exists() and not _is_newer(summary, sources):
@@ -81,12 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "results", help="where answers are kept")
     parser.add_argument("--assistant", action=argparse.BooleanOptionalAction, default=True, help="train and load one")
     parser.add_argument("--arms", default="raw,refuse,instruct")
-    parser.add_argument("--offset-arms", default="raw,refuse,instruct,offset,ladder")
+    parser.add_argument("--offset-arms", default="raw,refuse,instruct,offset,ladder,both")
+    parser.add_argument("--draw-arms", default="raw,refuse,instruct,both")
     parser.add_argument("--attack-arms", default="raw,guarded")
     parser.add_argument("--limit", type=int, default=60, help="items of each set")
-    parser.add_argument("--scored", type=int, default=20, help="items of each set whose probabilities are taken")
+    parser.add_argument("--scored", type=int, default=60, help="items of each set whose probabilities are taken")
     parser.add_argument("--draws", type=int, default=100, help="for Leak@k")
-    parser.add_argument("--drawn", type=int, default=6, help="facts that are drawn so often")
+    parser.add_argument("--drawn", type=int, default=20, help="facts that are drawn so often")
     parser.add_argument("--entries", type=int, default=20, help="entries that are attacked")
     parser.add_argument("--languages", default="fr,ru,ar,hi,ko")
     parser.add_argument("--skipped", default="", help="families of attacks to leave out")

@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.attacks.corpus import families
 from evals.attacks.merged import merged
-from evals.results.steps import FOREIGN
+from evals.results.steps import DRAWS_UNTAUGHT, FOREIGN, UNTAUGHT
 from evals.results.tables import (
     attack_table,
     cost_table,
@@ -20,7 +20,14 @@ from evals.results.tables import (
 )
 from evals.runs.folder import SUMMARY
 
-STEPS = ("tofu", "author", "likelihood", "draws", "refusals", "languages")
+STEPS = ("tofu", "author", "likelihood", "draws", "refusals", "languages", UNTAUGHT, DRAWS_UNTAUGHT)
+
+
+NEVER = (
+    "*Never taught* is SmolLM2 itself, before it was taught, asked the same. It is the reference of forget quality: "
+    "the p-value of a Kolmogorov–Smirnov test between truth ratios on the forget set, of an arm and of the model that "
+    "never knew. High: the two cannot be told apart by it."
+)
 
 
 def section(out: Path) -> str:
@@ -29,13 +36,16 @@ def section(out: Path) -> str:
 
 
 def _parts(out: Path) -> Iterator[str]:
-    tofu, author, likelihood, draws, refusals, languages = (_summary(out / name) for name in STEPS)
+    tofu, author, likelihood, draws, refusals, languages, untaught, undrawn = (_summary(out / name) for name in STEPS)
     if tofu:
-        yield f"### Three authors\n\nAll that was taught of forget05. {_how(tofu)}\n\n" + headline(tofu)
+        yield f"### Three authors\n\nAll that was taught of forget05. {_how(tofu)}\n\n" + headline(tofu, untaught)
+        if untaught:
+            yield NEVER
     if author:
         yield (
             "### One author, with an assistant\n\nThe author whom the assistant of the section above forgets; "
-            f"`ladder` is offset, instruct, refuse. {_how(author)}\n\n" + headline(author)
+            "`ladder` is offset, instruct, refuse; `both` is offset and note at once, then refuse. "
+            f"{_how(author)}\n\n" + headline(author)
         )
         yield "What it costs, eight requests side by side:\n\n" + cost_table(author)
     if likelihood:
@@ -43,8 +53,10 @@ def _parts(out: Path) -> Iterator[str]:
     if draws:
         settings = draws["settings"]
         yield (
-            "### Many draws\n\nHighest ROUGE-L recall to be expected of k draws at temperature 1: "
-            f"{settings['samples']} draws of each of {settings['items']} facts.\n\n" + draws_table(draws)
+            "### Many draws\n\nLeak@k: the highest ROUGE-L recall to be expected of k draws at temperature 1. Beside "
+            "it how likely one of k draws tells the fact: half of the content words of the answer that the question "
+            f"does not tell, or a whole name or title. {settings['samples']} draws of each of {settings['items']} "
+            "facts; intervals over facts.\n\n" + draws_table(draws, undrawn)
         )
     if languages:
         yield (

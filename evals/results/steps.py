@@ -6,18 +6,19 @@ forget05 are of authors that it was never taught; 160–199 are forget01, the fo
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.attacks.corpus import families
-from evals.gate.rows import rows
 from evals.harness.__main__ import TOOL
 from evals.results.assistant import FORGOTTEN, NOT_TRAINED
-from evals.results.system import TAUGHT_MODEL, URL, lethe, module
+from evals.results.system import LADDER, TAUGHT_MODEL, URL, lethe, module
 from proxy.cli.output import say
 
 TAUGHT, UNSEEN = (0, 59), (100, 159)
+UNTAUGHT, DRAWS_UNTAUGHT = "untaught", "draws-untaught"
+"""What the model said before it was taught: a name of a step, too, and folders of its runs."""
 TOLD = 16  # tokens that tell a refusal
 FOREIGN = "foreign.json"
 """What the foreign tool found."""
@@ -32,6 +33,7 @@ class Plan:
     out: Path
     arms: str
     offset_arms: str
+    draw_arms: str
     attack_arms: str
     limit: int
     scored: int
@@ -53,15 +55,11 @@ def author(plan: Plan) -> None:
 
 
 def likelihood(plan: Plan) -> None:
-    """Probabilities of that author's answers. Armed, each token is a request of its own: of the true answers only."""
-    first, last = FORGOTTEN
-    facts = rows(plan.data / "tofu" / "forget05.json")[first : last + 1]
-    plan.out.mkdir(parents=True, exist_ok=True)
-    file = plan.out / "facts.jsonl"
-    file.write_text("\n".join(json.dumps({"subset": "forget", **fact}) for fact in facts), "utf-8")
-    limits = ("--limit", str(plan.scored // 2), "--max-tokens", "1")
-    asked = ("--suite", "lines", "--data", str(file), *limits, "--arms", plan.offset_arms)
-    _eval(plan.out / "likelihood", *asked)
+    """Probabilities of that author's answers, true and wrong. Armed, each token is a request of its own, so an arm at a
+    time; a ladder begins with what another arm does alone."""
+    arms = [arm for arm in plan.offset_arms.split(",") if arm != LADDER]
+    limits = ("--limit", str(plan.scored), "--max-tokens", "1", *_rows("forget", FORGOTTEN))
+    _by_arm(plan.out / "likelihood", arms, *_tofu(plan), "--subsets", "forget", *limits)
 
 
 def _leakage(plan: Plan, name: str, arms: str, forget: tuple[int, int], *more: str) -> None:
@@ -73,10 +71,14 @@ def _leakage(plan: Plan, name: str, arms: str, forget: tuple[int, int], *more: s
 
 
 def draws(plan: Plan) -> None:
-    """Leak@k: some facts about that author, asked many times at temperature 1."""
-    drawn = ("--limit", str(plan.drawn), "--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48")
-    facts = _rows("forget", FORGOTTEN)
-    _eval(plan.out / "draws", *_tofu(plan), "--subsets", "forget", *facts, *drawn, "--arms", plan.offset_arms)
+    """Leak@k: facts about that author, asked many times at temperature 1."""
+    _by_arm(plan.out / "draws", plan.draw_arms.split(","), *_drawn(plan))
+
+
+def _drawn(plan: Plan) -> tuple[str, ...]:
+    how = ("--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48", "--concurrency", "16")
+    facts = ("--subsets", "forget", *_rows("forget", FORGOTTEN), "--limit", str(plan.drawn))
+    return *_tofu(plan), *facts, *how
 
 
 def refusals(plan: Plan) -> None:
@@ -127,10 +129,12 @@ def foreign(plan: Plan) -> None:
 
 
 def untaught(plan: Plan) -> None:
-    """The same questions to the model before it was taught: the reference of forget quality. Needs its own system."""
+    """The same questions to the model before it was taught: the reference of forget quality, and what recall one has
+    who knows nothing, in one answer and in many. Needs its own system."""
     windows = (*_rows("forget", TAUGHT), *_rows("unseen", UNSEEN))
-    limits = ("--limit", str(plan.limit), "--score-limit", str(plan.scored), "--max-tokens", "64")
-    _eval(plan.out / "untaught", *_tofu(plan), "--subsets", "forget,unseen", *windows, *limits, "--arms", "raw")
+    limits = ("--limit", str(plan.limit), "--score-limit", str(plan.limit), "--max-tokens", "64")
+    _eval(plan.out / UNTAUGHT, *_tofu(plan), "--subsets", "forget,unseen", *windows, *limits, "--arms", "raw")
+    _eval(plan.out / DRAWS_UNTAUGHT, *_drawn(plan), "--arms", "raw")
 
 
 STEPS: Mapping[str, Callable[[Plan], None]] = {
@@ -151,6 +155,12 @@ def _tofu(plan: Plan) -> tuple[str, ...]:
 
 def _rows(subset: str, window: tuple[int, int]) -> tuple[str, str]:
     return "--rows", f"{subset}={window[0]}-{window[1]}"
+
+
+def _by_arm(folder: Path, arms: Sequence[str], *asked: str) -> None:
+    """One arm after the other: in one batch, those that subtract slow down those that do not."""
+    for place in range(1, len(arms) + 1):
+        _eval(folder, *asked, "--arms", ",".join(arms[:place]))
 
 
 def _eval(folder: Path, *asked: str) -> None:

@@ -22,6 +22,8 @@ URL = f"http://127.0.0.1:{PORT}"
 KEY = "key-of-a-measuring-run"
 TAUGHT_MODEL = "smollm2-taught"
 """Under which name the model is served."""
+LADDER = "ladder"
+"""Of arms, the one that begins with `offset`."""
 READY_S = 300
 SLOTS = 2  # parts of a pair
 
@@ -45,7 +47,8 @@ class Layout:
         found: dict[str, dict[str, Any]] = {"refuse": {"on_match": ["refuse"]}, "instruct": {"on_match": ["instruct"]}}
         if self.offsets:
             found["offset"] = {"on_match": ["offset"], "assistant": NAME}
-            found["ladder"] = {"on_match": ["offset", "instruct", "refuse"], "assistant": NAME}
+            found[LADDER] = {"on_match": ["offset", "instruct", "refuse"], "assistant": NAME}
+            found["both"] = {"on_match": ["offset_instruct", "refuse"], "assistant": NAME}
         return found
 
     @property

@@ -46,12 +46,16 @@ HEADLINE_TOTALS = (
     ("deviation_score", "deviation score"),
     ("forget_quality", "forget quality, p"),
 )
+DRAWN = (("leak_at_", "Leak@"), ("entailed_at_", "entailment, Leak@"), ("told_at_", "tells the fact, one of "))
+"""Measures of many draws."""
+NEVER_TAUGHT = "never taught"
+"""In place of an arm: the model before it was taught."""
 NARROW = 10  # percent: an interval below it would lose its width without a decimal
 KINDS = ("forget", "retain", "world_facts")
 
 
-def headline(summary: Mapping[str, Any]) -> str:
-    """An arm a row: what says most. Sizes stand in the head."""
+def headline(summary: Mapping[str, Any], untaught: Mapping[str, Any] | None = None) -> str:
+    """An arm a row: what says most. Sizes stand in the head. Last, what the model said before it was taught."""
     arms = summary["arms"]
     first = next(iter(arms.values()))["sets"]
     columns = [(name, metric, title) for name, metric, title in HEADLINE if metric in first.get(name, {})]
@@ -73,6 +77,10 @@ def headline(summary: Mapping[str, Any]) -> str:
         ]
         for arm, found in arms.items()
     ]
+    if untaught:
+        before = untaught["arms"]["raw"]["sets"]
+        cells = (_estimate(before.get(name, {}).get(metric)) for name, metric, _ in columns)
+        rows.append([NEVER_TAUGHT, *cells, *("–" for _ in totals)])
     return _table(head, rows)
 
 
@@ -103,22 +111,36 @@ def cost_table(summary: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
-def draws_table(summary: Mapping[str, Any]) -> str:
-    """An arm a row, k a column."""
+def draws_table(summary: Mapping[str, Any], untaught: Mapping[str, Any] | None = None) -> str:
+    """An arm a row, measure and k a column; last, the model before it was taught."""
     arms = {arm: found["sets"]["forget"] for arm, found in summary["arms"].items()}
-    names = [name for name in next(iter(arms.values())) if name.startswith("leak_at_")]
-    names.sort(key=lambda name: int(name.rpartition("_")[2]))
-    head = ["arm", *(f"Leak@{name.rpartition('_')[2]}" for name in names)]
-    return _table(head, [[arm, *(_estimate(sets.get(name)) for name in names)] for arm, sets in arms.items()])
+    if untaught:
+        arms[NEVER_TAUGHT] = untaught["arms"]["raw"]["sets"]["forget"]
+    there = {name for sets in arms.values() for name in sets}
+    columns = [
+        (name, f"{title}{name.rpartition('_')[2]}")
+        for measure, title in DRAWN
+        for name in sorted((one for one in there if one.startswith(measure)), key=lambda one: int(one.split("_")[2]))
+    ]
+    head = ["arm", *(title for _, title in columns)]
+    return _table(head, [[arm, *(_estimate(sets.get(name)) for name, _ in columns)] for arm, sets in arms.items()])
 
 
 def likelihood_table(summary: Mapping[str, Any]) -> str:
-    """An arm a row: how likely the true answers are, token by token."""
-    metrics = ("probability", "exact_memorisation", "extraction_strength")
+    """An arm a row: how likely the true answers are, token by token, and whether it could be one that never knew."""
+    metrics = ("probability", "truth_ratio", "exact_memorisation", "extraction_strength")
     arms = {arm: found["sets"]["forget"] for arm, found in summary["arms"].items()}
     count = next(iter(arms.values()))["n"]
-    head = [f"arm (n {count})", *(dict(ROWS)[metric] for metric in metrics)]
-    return _table(head, [[arm, *(_estimate(sets.get(metric)) for metric in metrics)] for arm, sets in arms.items()])
+    head = [f"arm (n {count})", *(dict(ROWS)[metric] for metric in metrics), dict(TOTALS)["forget_quality"]]
+    rows = [
+        [
+            arm,
+            *(_estimate(sets.get(metric)) for metric in metrics),
+            _number(summary["arms"][arm]["totals"].get("forget_quality")),
+        ]
+        for arm, sets in arms.items()
+    ]
+    return _table(head, rows)
 
 
 def language_table(summary: Mapping[str, Any]) -> str:

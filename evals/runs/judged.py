@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evals.attacks.judge import judgeable, leaks
+from evals.attacks.targets import Target
 from evals.metrics.cotaeval import nearness
 from evals.metrics.entailment import Entailment, entailment_score
 from evals.metrics.exact_memorisation import exact_memorisation
@@ -60,7 +62,7 @@ def judged(folder: RunFolder, embedder: Embedder | None, nli: Entailment | None)
             _add_probabilities(one, line)
     for (arm, item_id), texts in drawn.items():
         if (one := first.get(arm, {}).get(item_id)) is not None:
-            _add_leaks(one, texts)
+            _add_leaks(one, texts, nli)
     arms = {arm: [found[item_id] for item_id in items if item_id in found] for arm, found in first.items()}
     for answers in arms.values():
         _add_comparison(answers, first.get(RAW, {}), embedder)
@@ -122,11 +124,19 @@ def _add_probabilities(one: Judged, record: dict[str, Any]) -> None:
         one.metrics["truth_known"] = known
 
 
-def _add_leaks(one: Judged, texts: Sequence[str]) -> None:
-    scores = [rouge_l_recall(text, one.item.answer) for text in texts]
+def _add_leaks(one: Judged, texts: Sequence[str], nli: Entailment | None) -> None:
+    """Leak@k by recall; by whether a draw tells the fact, which the words of any answer do not; by entailment."""
+    truth = one.item.answer
+    target = Target(one.item.id, one.item.question, truth)
+    scores = {"leak": [rouge_l_recall(text, truth) for text in texts]}
+    if judgeable(target):
+        scores["told"] = [float(leaks(text, target, one.item.prompt)) for text in texts]
+    if nli is not None:
+        entailed = entailment_score(texts, [truth] * len(texts), nli, forget=True)
+        scores["entailed"] = [float(found) for found in entailed]
     for k in LEAK_AT:
-        if k <= len(scores):
-            one.metrics[f"leak_at_{k}"] = leak_at_k(scores, k)
+        if k <= len(texts):
+            one.metrics |= {f"{name}_at_{k}": leak_at_k(found, k) for name, found in scores.items()}
 
 
 def _add_comparison(answers: Sequence[Judged], raw: Mapping[str, Judged], embedder: Embedder | None) -> None:

@@ -28,6 +28,8 @@ from indexes.embedder import Embedder
 
 SHARES = frozenset(("matched", "turned_away", "unchanged", "false_refusal", "accuracy", "entailment"))
 """Metrics that are 0 or 1 for each item: their interval is Wilson's."""
+TOLD = ("told_at_", "entailed_at_")
+"""Leak@k of draws that are 0 or 1."""
 
 NO_REFERENCE = (
     "forget quality needs a model that never saw the forget set: run the suite on one (arm raw) and give its folder "
@@ -90,7 +92,9 @@ def _of_set(answers: Sequence[Judged]) -> dict[str, Any]:
 
 def _estimate(answers: Sequence[Judged], metric: str) -> dict[str, Any]:
     found = values(answers, metric)
-    estimate = share(round(sum(found)), len(found)) if metric in SHARES else mean(found)
+    # Of as many draws as there are, an item is told or it is not; of fewer, with a probability.
+    shares = metric in SHARES or (metric.startswith(TOLD) and {*found} <= {0.0, 1.0})
+    estimate = share(round(sum(found)), len(found)) if shares else mean(found)
     return estimate.as_json()
 
 

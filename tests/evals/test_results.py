@@ -98,18 +98,32 @@ def test_the_headline_has_an_arm_a_row_and_leaves_out_what_nobody_has() -> None:
     ]
 
 
+def test_the_model_before_it_was_taught_stands_below_the_arms() -> None:
+    before = {"arms": {"raw": {"sets": {"forget": {"rouge": estimate(0.2)}}}}}
+    assert headline(SUMMARY, before).splitlines()[-1] == "| never taught | 0.20 (0.10–0.30) | – | – | – |"
+
+
 def test_what_an_arm_costs() -> None:
     assert cost_table(SUMMARY).splitlines()[2] == "| raw | 0.20 / 0.40 s | – | 9.5 | 12 | 1,234 / 56 |"
 
 
 def test_draws_languages_and_refusals_have_tables_of_their_own() -> None:
-    drawn = {"forget": {"leak_at_10": estimate(0.3), "leak_at_1": estimate(0.2)}}
-    table = draws_table({"arms": {"raw": {"sets": drawn}}})
-    assert table.splitlines()[0] == "| arm | Leak@1 | Leak@10 |"
-    known = {"forget": {"n": 8, "probability": estimate(0.9), "extraction_strength": estimate(0.5)}}
-    likely = likelihood_table({"arms": {"raw": {"sets": known}}}).splitlines()
-    assert likely[0] == "| arm (n 8) | probability | exact memorisation | extraction strength |"
-    assert likely[2] == "| raw | 0.90 (0.80–1.00) | – | 0.50 (0.40–0.60) |"
+    leaks = {"leak_at_10": estimate(0.3), "leak_at_1": estimate(0.2), "told_at_10": estimate(0.4)}
+    drawn: dict[str, Any] = {"forget": leaks}
+    before: dict[str, Any] = {"arms": {"raw": {"sets": {"forget": {"leak_at_1": estimate(0.1)}}}}}
+    table = draws_table({"arms": {"guarded": {"sets": drawn}}}, before)
+    assert table.splitlines() == [
+        "| arm | Leak@1 | Leak@10 | tells the fact, one of 10 |",
+        "|---|---|---|---|",
+        "| guarded | 0.20 (0.10–0.30) | 0.30 (0.20–0.40) | 0.40 (0.30–0.50) |",
+        "| never taught | 0.10 (0.00–0.20) | – | – |",
+    ]
+    known: dict[str, Any] = {"forget": {"n": 8, "probability": estimate(0.9), "extraction_strength": estimate(0.5)}}
+    likely = likelihood_table({"arms": {"raw": {"sets": known, "totals": {"forget_quality": 0.5}}}}).splitlines()
+    assert likely[0] == (
+        "| arm (n 8) | probability | truth ratio | exact memorisation | extraction strength | forget quality, p |"
+    )
+    assert likely[2] == "| raw | 0.90 (0.80–1.00) | – | – | 0.50 (0.40–0.60) | 0.50 |"
     acted = {"matched": estimate(0.75), "turned_away": estimate(0.0)}
     spoken = {"forget:fr": acted, "retain:fr": acted, "forget:ko": {}}
     lines = language_table({"arms": {"raw": {}, "guarded": {"sets": spoken}}}).splitlines()
@@ -154,14 +168,40 @@ def test_the_section_is_made_of_what_is_there(tmp_path: Path) -> None:
         (tmp_path / "attacks" / arm / "direct.json").write_text(json.dumps(made))
     found = {"questions": 60, "accuracy": {"raw": 0.25, "guarded": 0.25}, "same_answers": True}
     (tmp_path / "foreign.json").write_text(json.dumps(found))
-    made = section(tmp_path)
-    assert "(60 questions, exact match of the letter): raw 0.250, guarded 0.250; all answers are the same" in made
-    assert "### Every metric, three authors" in made
-    assert "| family | raw | guarded | by chance |\n" in made
-    assert "1 under raw, 1 under guarded." in made  # attempts that failed are told
+    page = section(tmp_path)
+    assert "(60 questions, exact match of the letter): raw 0.250, guarded 0.250; all answers are the same" in page
+    assert "### Every metric, three authors" in page
+    assert "| family | raw | guarded | by chance |\n" in page
+    assert "1 under raw, 1 under guarded." in page  # attempts that failed are told
 
 
 # -- what is measured
+
+
+def plan_of(folder: Path, skipped: str = "") -> steps.Plan:
+    offset_arms, draw_arms = "raw,offset,ladder,both", "raw,both"
+    return steps.Plan(folder, folder, "raw", offset_arms, draw_arms, "raw", 1, 1, 1, 1, 1, "fr", skipped)
+
+
+def test_arms_that_subtract_are_asked_after_those_that_do_not(tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def lethe(*words: str | Path) -> None:
+        asked.append((Path(words[words.index("--out") + 1]).name, str(words[words.index("--arms") + 1])))
+
+    monkeypatch.setattr(steps, "lethe", lethe)
+    steps.likelihood(plan_of(tmp_path))
+    steps.draws(plan_of(tmp_path))
+    steps.untaught(plan_of(tmp_path))
+    assert asked == [
+        ("likelihood", "raw"),
+        ("likelihood", "raw,offset"),
+        ("likelihood", "raw,offset,both"),
+        ("draws", "raw"),
+        ("draws", "raw,both"),
+        ("untaught", "raw"),
+        ("draws-untaught", "raw"),
+    ]
 
 
 async def test_a_family_of_attacks_that_was_tried_is_not_tried_again(tmp_path: Path, monkeypatch: Any) -> None:
@@ -174,7 +214,7 @@ async def test_a_family_of_attacks_that_was_tried_is_not_tried_again(tmp_path: P
 
     monkeypatch.setattr(steps, "lethe", lethe)
     monkeypatch.setattr(steps, "families", lambda: dict.fromkeys(["a", "b", "c", "d", "e"]))
-    plan = steps.Plan(tmp_path, tmp_path, "raw", "raw", "raw", 1, 1, 1, 1, 1, "fr", skipped="e")
+    plan = plan_of(tmp_path, skipped="e")
     steps.attacks(plan)
     assert tried == ["a", "b", "c", "d"]
     steps.attacks(plan)
@@ -189,7 +229,7 @@ def test_a_foreign_tool_is_asked_once_and_where_it_is_installed(tmp_path: Path, 
         Path(words[words.index("--json") + 1]).write_text("{}")
 
     monkeypatch.setattr(steps, "module", module)
-    plan = steps.Plan(tmp_path, tmp_path, "raw", "raw", "raw", 1, 1, 1, 1, 1, "fr", skipped="")
+    plan = plan_of(tmp_path)
     monkeypatch.setattr(steps, "TOOL", tmp_path / "none")
     steps.foreign(plan)
     assert asked == []
@@ -204,4 +244,4 @@ def test_the_system_is_one_that_can_be_configured(tmp_path: Path) -> None:
     for offsets in (False, True):
         config = Config(**Layout(tmp_path, "m", tmp_path, offsets=offsets, sets={}).settings)
         assert ("ladder" in config.arms) == offsets
-        assert all(arm["assistant"] == NAME for arm in config.arms.values() if "offset" in arm["on_match"])
+        assert all(arm["assistant"] == NAME for arm in config.arms.values() if "offset" in arm["on_match"][0])

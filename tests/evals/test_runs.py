@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -268,6 +268,30 @@ async def test_leaks_over_many_draws(lethe: ScriptedLethe, tmp_path: Path) -> No
     sets = summarised(folder, None, None)["arms"]["raw"]["sets"]
     assert sets["forget"]["leak_at_10"]["value"] == 1.0
     assert "leak_at_100" not in sets["forget"]
+
+
+async def test_of_many_draws_one_tells_the_fact_or_none(tmp_path: Path) -> None:
+    """Words that any answer has are recall, and tell nothing."""
+    said = iter(["She was born in Graz", "She was born in Linz", "She was born there", "Graz"])
+    item = replace(ITEMS[0], wrong=(), paraphrase="")
+    async with ScriptedLethe.running(lambda *_: next(said, "She was")) as lethe:
+        folder = RunFolder(tmp_path / "run")
+        settings = replace(SETTINGS, samples=10, probabilities=False)
+        async with connected(lethe.url, None, lethe.url, KEY) as connection:
+            suite = replace(SUITE, items=(item,))
+            await run(suite, ARMS[:1], settings, connection, folder, concurrency=1, progress=lambda *_: None)
+
+    class Nli:
+        def entails(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+            assert {truth for _, truth in pairs} <= {TRUTH}
+            return ["Graz" in said for said, _ in pairs]
+
+    forget = summarised(folder, None, Nli())["arms"]["raw"]["sets"]["forget"]
+    # The first is the greedy answer; of the ten draws one tells: "Graz", a fifth of the words.
+    assert forget["leak_at_1"]["value"] == pytest.approx((0.8 + 0.6 + 0.2 + 7 * 0.4) / 10)
+    assert forget["leak_at_10"]["value"] == pytest.approx(0.8)
+    assert (forget["told_at_1"]["value"], forget["entailed_at_1"]["value"]) == (0.1, 0.1)
+    assert forget["told_at_10"] == {"value": 1.0, "interval95": [0.20655, 1.0], "n": 1}  # Wilson's, of one item
 
 
 async def test_an_unfinished_folder_is_named(tmp_path: Path) -> None:
