@@ -18,13 +18,15 @@ from indexes.names.details import packed
 from indexes.names.found import marks_of
 from indexes.names.frozen import NO_NAMES, FrozenNames
 from indexes.names.table import NameTable
+from indexes.neighbours import Neighbours
 from indexes.phrases import FrozenPhrases, PhraseTable
 from indexes.retain import RetainExamples
+from indexes.rows import FrozenRows, RowTable
 from indexes.sealed.kept import Sealed
 from indexes.sealed.keys import NO_KEY, SealError, SealingKeys
 from indexes.sealed.lookup import SealedPhraseTable
 from indexes.secret import packed_secret
-from indexes.slots import FrozenRows, FrozenSlots, RowTable, Slot, SlotTable
+from indexes.slots import FrozenSlots, Slot, SlotTable
 from indexes.told import told_by
 from indexes.vectors import VectorRows, Vectors
 from indexes.words import words_of
@@ -206,15 +208,18 @@ class ForgetIndex:
         return self.current
 
     def _publish(self, generation: int) -> Generation:
+        observed = frozenset(name for name, one in self._sets.items() if _only_observes(one))
+        view, acting = self._vectors.view(), self._sets.keys() - observed
         return Generation(
             number=generation,
             sets=MappingProxyType(self._sets),
             entry_count=self._slots.living,
             lowest_threshold=self._lowest_threshold,
-            observed=frozenset(name for name, one in self._sets.items() if _only_observes(one)),
+            observed=observed,
             _slots=self._slots,
-            _view=self._vectors.view(),
+            _view=view,
             _rows=self._rows,
+            _neighbours=Neighbours(view, self._rows, self._slots, generation, acting),
             _retain=self._retain,
             _names=self._names,
             _heard=self._heard,

@@ -12,32 +12,25 @@ from functools import cache
 import numpy as np
 
 from indexes.calibration import NO_DETAILS, Terms, Weights, terms_of
-from indexes.entries import ForgetSet, State, Storage
+from indexes.entries import ForgetSet, Storage
 from indexes.matches import Match, Via
+from indexes.names.compared import NameHit
 from indexes.names.frozen import Name
-from indexes.names.table import NameHit, NameTable
+from indexes.names.table import NameTable
+from indexes.neighbours import DETAILED, Neighbours
 from indexes.phrases import Hit, PhraseTable, PhraseWalk
 from indexes.retain import RetainExamples, RetainScores
+from indexes.rows import RowTable
 from indexes.scan import Scan, sharper
 from indexes.sealed.keys import SealingKeys
 from indexes.sealed.lookup import hidden_words
 from indexes.secret import unpacked_secret
-from indexes.slots import RowTable, Slot, SlotTable
+from indexes.slots import Slot, SlotTable
 from indexes.vectors import Vectors, VectorView
 from indexes.words import Word
 
-NEIGHBOURS = 16
-"""Rows of active entries looked at per window. Rows of removed entries and of those in `observe` come on top, so that
-they hide nothing however many there are."""
-
-FLOOR = 0.3
-"""Similarities below this are noise for every encoder measured and are not reported."""
-
-DETAILED = 0.45
-"""Similarity from which details are compared: below, no number of them reaches a threshold."""
-
 NAMED = 64
-"""Entries of one name that are reported for a text: any of them is enough to act."""
+"""Entries of one set that are reported for one name or phrase: any of them is enough to act."""
 
 SUBJECT = 3
 """An entry in whose text several names were found is about those that are not so many times rarer than another."""
@@ -69,6 +62,7 @@ class Generation:
     _slots: SlotTable
     _view: VectorView
     _rows: RowTable
+    _neighbours: Neighbours
     _retain: Mapping[str, RetainExamples]
     _names: PhraseTable
     _heard: NameTable
@@ -92,10 +86,7 @@ class Generation:
 
     def forbidden(self, slot: int) -> bool:
         """True when the slot is part of this generation and acts: its phrases must not be said."""
-        if not self.visible(slot):
-            return False
-        entry = self._slots[slot]
-        return entry.state is State.ACTIVE and entry.set_id not in self.observed
+        return self._slots.acts(slot, self.number) and self._slots.told(slot)[0] not in self.observed
 
     def slot(self, slot: int) -> Slot:
         """What is known of the entry in a slot."""
@@ -146,7 +137,7 @@ class Generation:
 
     def _near(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         hidden = cache(lambda: replace(scan, held=hidden_words(scan.held, self._sealing)))
-        for window, similarity, row in self._neighbours(scan.vectors):
+        for window, similarity, row in self._neighbours.of(scan.vectors):
             slot = self._rows.slot(row)
             entry = self._slots[slot]
             span = (scan.windows[window].start, scan.windows[window].end)
@@ -171,17 +162,11 @@ class Generation:
 
     def _entries_named(self, hit: NameHit) -> Iterator[tuple[int, float]]:
         """Slots that a name belongs to, with what it adds to the score."""
-        acting = 0
-        for slot in hit.name.slots:
-            if acting == NAMED:
-                return
-            if not self.visible(slot):
-                continue
+        for slot in self._of_each_set(hit.name.slots):
             stated = slot in hit.name.given
             term = self._weights.name(stated=stated, exact=hit.exact and hit.whole)
             written = stated and hit.exact and hit.whole  # those are found word by word
             if term and not written and not self._by_the_way(slot, hit.name):
-                acting += self.forbidden(slot)
                 yield slot, term
 
     def _by_the_way(self, slot: int, name: Name) -> bool:
@@ -189,31 +174,22 @@ class Generation:
         others = () if slot in name.given else self._heard.found_with(slot)
         return any(len(other.slots) >= SUBJECT * len(name.slots) for other in others)
 
-    def _neighbours(self, queries: Vectors) -> Iterator[tuple[int, float, int]]:
-        """Window, similarity and row of the visible rows near each window."""
-        pending, depth = np.arange(len(queries)), NEIGHBOURS
-        while len(pending):
-            scores, rows = self._view.search(queries[pending], depth)
-            deeper = []
-            for window, row_scores, row_numbers in zip(pending, scores.tolist(), rows.tolist(), strict=True):
-                near = [
-                    (score, row)
-                    for score, row in zip(row_scores, row_numbers, strict=True)
-                    if row >= 0 and score >= FLOOR
-                ]
-                hidden = len(near) == depth < len(self._view)
-                if hidden and self._outnumbered(near):
-                    deeper.append(window)
-                    continue
-                yield from ((int(window), score, row) for score, row in near if self.visible(self._rows.slot(row)))
-            pending, depth = np.array(deeper, np.intp), depth * 4
-
-    def _outnumbered(self, near: Sequence[tuple[float, int]]) -> bool:
-        """True where rows of a set that acts may lie behind those of others: each set must be heard by itself."""
-        acting = Counter(self._slots[slot].set_id for _, row in near if self.forbidden(slot := self._rows.slot(row)))
-        if acting.total() < NEIGHBOURS:
-            return True
-        return near[-1][0] >= DETAILED and any(acting[name] < NEIGHBOURS for name in self.sets.keys() - self.observed)
+    def _of_each_set(self, slots: Sequence[int]) -> Iterator[int]:
+        """Visible ones of some slots: of each set up to NAMED that act, and up to NAMED that only look on."""
+        if len(slots) <= NAMED:
+            yield from filter(self.visible, slots)
+            return
+        told = Counter[tuple[str, bool]]()
+        open_sets = self.sets.keys() - self.observed
+        for slot in filter(self.visible, slots):
+            whose = (self._slots.told(slot)[0], self.forbidden(slot))
+            if told[whose] < NAMED:
+                told[whose] += 1
+                yield slot
+            elif whose[1]:
+                open_sets -= {whose[0]}
+                if not open_sets:
+                    return
 
     def _written(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         """Names and phrases that stand in the text word by word: similarity 1."""
@@ -222,7 +198,7 @@ class Generation:
             (Via.NAME, self._found, self._weights.found),
             (Via.PHRASE, self._phrases, 0.0),
         ):
-            for hit in PhraseWalk(table, self.visible).advance(scan.words):
+            for hit in PhraseWalk(table, self.visible, self._of_each_set).advance(scan.words):
                 entry = self._slots[hit.slot]
                 if via is Via.PHRASE and _words_in(scan, hit) < ASKED_WORDS:
                     continue

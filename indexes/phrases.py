@@ -8,6 +8,7 @@ by the reader's generation, not by the table (see `generation`).
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -21,6 +22,11 @@ PASSAGE_WORDS = 8
 
 LONGEST_SHOWN = 4.0
 """Characters a phrase may take in a text, as a multiple of its own length: room for markup between its words."""
+
+ENOUGH = 64
+"""Slots of one phrase that are told: very many entries may have the same answer, and any of them is a reason to act."""
+
+Chosen = Callable[[Sequence[int]], Iterable[int]]
 
 _SLACK = 64  # characters of markup that even a short phrase may hold
 
@@ -154,9 +160,10 @@ _never = frozenset[int]().__contains__
 class PhraseWalk:
     """Follows every phrase that may be under way in a text, word by word."""
 
-    def __init__(self, table: PhraseTable, visible: Callable[[int], bool]) -> None:
+    def __init__(self, table: PhraseTable, visible: Callable[[int], bool], chosen: Chosen | None = None) -> None:
+        """`chosen` says which slots of a phrase are told, in place of the first ENOUGH that are visible."""
         self._table = table
-        self._visible = visible
+        self._chosen: Chosen = chosen or (lambda slots: islice(filter(visible, slots), ENOUGH))
         self._active: list[tuple[int, int]] = []
 
     @property
@@ -174,6 +181,6 @@ class PhraseWalk:
                 child = table.child(node, word.text)
                 if child is not None:
                     reached.append((start, child))
-                    hits += [Hit(slot, start, word.end) for slot in table.ends(child) if self._visible(slot)]
+                    hits += [Hit(slot, start, word.end) for slot in self._chosen(table.ends(child))]
             self._active = reached
         return hits

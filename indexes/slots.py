@@ -4,7 +4,7 @@ A table of slots is a *base* that does not change (`FrozenSlots`, arrays) and wh
 through: those of the base first.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from indexes.columns import Array, Blobs, Columns, Found, hashed, part, text_of, texts_of, under
 from indexes.entries import Kind, State, Storage
+from indexes.vectors import Among
 
 KINDS, STATES, STORAGES = tuple(Kind), tuple(State), tuple(Storage)
 
@@ -106,6 +107,18 @@ class FrozenSlots:
     def is_dead(self, slot: int) -> bool:
         return bool(self._dead[slot])
 
+    def told(self, slot: int) -> tuple[str, State]:
+        """The set of a slot's entry and its state, without making a `Slot` of it."""
+        return self._set_ids[self._set[slot]], STATES[self._state[slot]]
+
+    def acting(self, sets: Collection[str]) -> Among:
+        """Which slots are alive and active, of some sets, [slots]."""
+        numbers = [number for number, name in enumerate(self._set_ids) if name in sets]
+        columns = self._columns
+        active = (columns["dead"] == 0) & (columns["state"] == STATES.index(State.ACTIVE))
+        found: Among = active & np.isin(columns["set"], numbers)
+        return found
+
     def of_entry(self, entry_id: str) -> int | None:
         """The slot of an entry, unless it is dead."""
         for slot in self._by_id.get(hashed(entry_id)):
@@ -164,6 +177,27 @@ class SlotTable:
     def __getitem__(self, slot: int) -> Slot:
         return self._base[slot] if slot < self._first else self._tail[slot - self._first]
 
+    def told(self, slot: int) -> tuple[str, State]:
+        """The set of a slot's entry and its state."""
+        if slot < self._first:
+            return self._base.told(slot)
+        one = self._tail[slot - self._first]
+        return one.set_id, one.state
+
+    def acts(self, slot: int, generation: int) -> bool:
+        """True when the slot is part of a generation and its entry is active."""
+        return self.visible(slot, generation) and self.told(slot)[1] is State.ACTIVE
+
+    def acting(self, sets: Collection[str], generation: int) -> Among:
+        """Which slots are active in a generation, of some sets, [slots]."""
+        of_tail = [
+            one.born <= generation and one.state is State.ACTIVE and one.set_id in sets for one in tuple(self._tail)
+        ]
+        found = np.concatenate([self._base.acting(sets), np.array(of_tail, np.bool_)])
+        died = [slot for slot, number in tuple(self._died.items()) if number <= generation and slot < len(found)]
+        found[died] = False
+        return found
+
     def visible(self, slot: int, generation: int) -> bool:
         """True when the slot is part of a generation, which is not older than the base."""
         if slot < self._first:
@@ -198,61 +232,3 @@ class SlotTable:
         """Base and tail as one."""
         mine = {slot - self._first: number for slot, number in self._died.items() if slot >= self._first}
         return self._base.and_then(FrozenSlots.of(self._tail, mine), self._died)
-
-
-class FrozenRows:
-    """Which slot each row of the vectors belongs to, and the details of its text (`indexes.names.details`)."""
-
-    def __init__(self, columns: Mapping[str, Array]) -> None:
-        self._columns = dict(columns)
-        self._slots = columns["slots"].data
-        self._details = Blobs(part("details", columns))
-
-    @classmethod
-    def of(cls, slots: Sequence[int], details: Sequence[bytes]) -> "FrozenRows":
-        return cls({"slots": np.array(slots, np.uint32), **under("details", Blobs.of(details).columns())})
-
-    def and_then(self, others: "FrozenRows") -> "FrozenRows":
-        """With others behind."""
-        slots = np.concatenate([self._columns["slots"], others._columns["slots"]])
-        return FrozenRows({"slots": slots, **under("details", self._details.and_then(others._details).columns())})
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def slot(self, row: int) -> int:
-        return self._slots[row]
-
-    def details(self, row: int) -> bytes:
-        return self._details[row]
-
-    def columns(self) -> Columns:
-        return self._columns
-
-
-class RowTable:
-    """All rows of an index: base and tail. Append-only, one writer."""
-
-    def __init__(self, base: FrozenRows | None = None) -> None:
-        self._base = base if base is not None else FrozenRows.of((), ())
-        self._first = len(self._base)
-        self._slots: list[int] = []
-        self._details: list[bytes] = []
-
-    def __len__(self) -> int:
-        return self._first + len(self._slots)
-
-    def add(self, slot: int, details: Sequence[bytes]) -> None:
-        """Rows of a slot, one for each of the details. Comes before their vectors: who sees a row looks it up here."""
-        self._details.extend(details)
-        self._slots.extend([slot] * len(details))
-
-    def slot(self, row: int) -> int:
-        return self._base.slot(row) if row < self._first else self._slots[row - self._first]
-
-    def details(self, row: int) -> bytes:
-        return self._base.details(row) if row < self._first else self._details[row - self._first]
-
-    def frozen(self) -> FrozenRows:
-        """Base and tail as one."""
-        return self._base.and_then(FrozenRows.of(self._slots, self._details))

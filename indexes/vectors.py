@@ -16,16 +16,20 @@ Vectors = npt.NDArray[np.float32]
 
 Rows = npt.NDArray[np.int64]
 
+Among = npt.NDArray[np.bool_]
+"""Which of the rows may be found, [rows]."""
+
 
 class VectorRows(Protocol):
     """A fixed number of rows that can be searched."""
 
     def __len__(self) -> int: ...
 
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
+    def search(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
         """The k best rows of each query: similarities and row numbers, both [len(queries), k], best first.
 
-        Where there are fewer than k rows the rest is filled with similarity -1 and row -1.
+        Where there are fewer than k rows the rest is filled with similarity -1 and row -1. Only rows that are `among`
+        those wanted count; None means all.
         """
         ...
 
@@ -40,6 +44,13 @@ class VectorRows(Protocol):
     def rows(self, numbers: Rows) -> Vectors:
         """The rows of these numbers, [len(numbers), dimensions]."""
         ...
+
+
+def search_some(exact: "ExactRows", queries: Vectors, k: int, among: Among) -> tuple[Vectors, Rows]:
+    """A search among some of the rows, which are copied."""
+    places = np.flatnonzero(among)
+    scores, found = type(exact)(exact.rows(places)).search(queries, k)
+    return scores, np.where(found >= 0, places[found] if len(places) else found, -1)
 
 
 def no_rows(queries: int, k: int) -> tuple[Vectors, Rows]:
@@ -65,7 +76,9 @@ class ExactRows:
     def near(self, queries: Vectors, level: float) -> Rows:
         return np.flatnonzero((self._rows @ queries.T).max(axis=1, initial=-1) >= level)
 
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
+    def search(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
+        if among is not None:
+            return search_some(self, queries, k, among)
         scores, found = no_rows(len(queries), k)
         k = min(k, len(self))
         if k and len(queries):
@@ -115,9 +128,12 @@ class VectorView:
     def near(self, queries: Vectors, level: float) -> Rows:
         return np.concatenate([part.near(queries, level) + start for start, part in self._held.parts])
 
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, Rows]:
+    def search(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
         parts = self._held.parts
-        found = [(start, part.search(queries, k)) for start, part in parts]
+        found = [
+            (start, part.search(queries, k, None if among is None else among[start : start + len(part)]))
+            for start, part in parts
+        ]
         if len(found) == 1:
             return found[0][1]
         scores = np.concatenate([scores for _, (scores, _) in found], axis=1)

@@ -23,10 +23,10 @@ from guards.stream.sentences import SentenceStream
 from guards.stream.telling import MATCHED
 from indexes.calibration import terms_of
 from indexes.entries import Entry, Kind, State
-from indexes.generation import DETAILED
 from indexes.matches import Match
 from indexes.names.details import packed
 from indexes.names.found import marks_of
+from indexes.neighbours import DETAILED
 from indexes.scan import Scan
 from indexes.vectors import Vectors
 

@@ -5,6 +5,9 @@ one under the pairs of neighbours and of first and last (people say Basil Al-Kuw
 "Ameen, Hina" is found, and a word may stand for its initial or its short form. Each two neighbouring words of a text
 are looked up; what is found is then compared letter by letter (`sound.likeness`), and only that decides.
 
+Among a million names very many sound alike. Of those under one pair of skeletons the first ones are compared; a name is
+kept under its letters as well, so that one that is written as it is, or with a slip, is found however many there are.
+
 A misspelled word is first replaced by the words of names from which it differs by one letter left out, added, changed
 or swapped (deletion neighbourhoods, as in SymSpell: a few look-ups per word).
 
@@ -13,56 +16,22 @@ began with does not change (`indexes.names.frozen`); of its names, those that ge
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 
 from indexes.columns import hashed, paired
 from indexes.names.common import FUNCTION_WORDS, NICKNAMES, PARTICLES
+from indexes.names.compared import Heard, NameHit, compared, pairs
 from indexes.names.frozen import NO_NAMES, FrozenNames, Name, spelt_of
-from indexes.names.slips import SLIP_LENGTH, deletions, one_slip, slips_between
+from indexes.names.slips import SLIP_LENGTH, deletions, one_slip
 from indexes.names.sound import likeness, readings, skeletons, writes_few_vowels
 from indexes.words import Word
 
 MAX_READINGS = 4  # skeletons by which one reading of a word of a text is looked up
 MAX_FORMS = 24  # and of all its readings together
-MAX_CANDIDATES = 64  # names compared letter by letter for one pair of words
-GARBLED_LENGTH = 6  # letters of a name's word that may have more than one slip, beside a word of the name that has none
-GARBLED_SLIPS = 2
-GARBLED = 0.8  # likeness of such a word
+MAX_CANDIDATES = 64  # names compared letter by letter for one pair of skeletons, and of the same letters
 REACH = 2  # a pair's second word is one of this many significant words after the first: a middle name may stand between
-LIKE_EACH = 0.55  # likeness that each of two words must have to be taken for a name's
-LIKE = 0.72  # and both together, where their skeletons have LONG letters or more
-LONG = 6
-LIKE_SHORTER = 0.1  # how much liker they must be for each letter less: what is short is met by chance
 ALONE = 4  # consonants from which a single word is a name by its sound
-
-
-@dataclass(frozen=True, slots=True)
-class NameHit:
-    """A name that stands in a text, and how surely: 1 as it is written, less by sound, typo or in part."""
-
-    name: Name
-    start: int
-    end: int
-    likeness: float
-    exact: bool
-    whole: bool
-    """All significant words of the name, not two of three."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A significant word of a text, with the forms under which it is looked up."""
-
-    text: str
-    start: int
-    end: int
-    forms: tuple[tuple[str, str, int], ...]
-    """(letters, skeleton, its number)"""
-    few_vowels: bool
-    typo: frozenset[str]
-    """Words of names that this one may be a misspelling of."""
 
 
 class NameTable:
@@ -136,11 +105,18 @@ class NameTable:
     def _of_base(self, number: int) -> Name:
         return self._taken.get(number) or self._base.name(number)
 
-    def _candidates(self, key: int) -> Iterable[Name]:
+    def _candidates(self, key: int, *letters: str) -> Iterable[Name]:
+        """Names that may be meant: those under a key, and where they are too many those of the very letters first."""
         after = self._pairs.get(key, ())
-        if not self._has_base or not (before := self._base.under(key)):
-            return after[:MAX_CANDIDATES]
-        return islice(chain(map(self._of_base, before), after), MAX_CANDIDATES)
+        before = self._base.under(key) if self._has_base else ()
+        if not before and len(after) <= MAX_CANDIDATES:
+            return after
+        alike = islice(chain(map(self._of_base, before), after), MAX_CANDIDATES)
+        if len(before) + len(after) <= MAX_CANDIDATES:
+            return alike
+        written = _written(*letters)
+        same = chain(map(self._of_base, self._base.under(written)), self._pairs.get(written, ()))
+        return chain(islice(same, MAX_CANDIDATES), alike)
 
     def find(self, words: Sequence[Word]) -> list[NameHit]:
         """The names that stand in a text: each with its surest place."""
@@ -158,11 +134,11 @@ class NameTable:
                     found[hit.name.words] = hit
         return list(found.values())
 
-    def _hear(self, word: Word) -> _Heard:
+    def _hear(self, word: Word) -> Heard:
         forms: dict[tuple[str, str], None] = {}
         typo: frozenset[str] = frozenset()
         if word.text in FUNCTION_WORDS:
-            return _Heard(word.text, word.start, word.end, (), few_vowels=False, typo=typo)
+            return Heard(word.text, word.start, word.end, (), few_vowels=False, typo=typo)
         if len(word.text) == 1 and word.text.isalpha():
             forms[word.text, _initial(word.text)] = None
         letters = readings(word.text)
@@ -175,21 +151,21 @@ class NameTable:
             if len(word.text) >= SLIP_LENGTH:
                 forms[word.text, _initial(word.text)] = None
         looked_up = tuple((letters, skeleton, hashed(skeleton)) for letters, skeleton in islice(forms, MAX_FORMS))
-        return _Heard(word.text, word.start, word.end, looked_up, writes_few_vowels(word.text), typo)
+        return Heard(word.text, word.start, word.end, looked_up, writes_few_vowels(word.text), typo)
 
-    def _alone(self, heard: _Heard) -> Iterator[NameHit]:
+    def _alone(self, heard: Heard) -> Iterator[NameHit]:
         for letters, skeleton, number in heard.forms:
-            for name in self._candidates(number):
+            for name in self._candidates(number, letters):
                 exact = heard.text == name.spelt[0]
                 like = likeness(letters, name.letters[0], heard.few_vowels)
                 if exact or (like >= 0.85 and len(skeleton) >= ALONE):
                     yield NameHit(name, heard.start, heard.end, like, exact, whole=True)
 
-    def _pair(self, a: _Heard, b: _Heard, *, next_to: bool) -> Iterator[NameHit]:
+    def _pair(self, a: Heard, b: Heard, *, next_to: bool) -> Iterator[NameHit]:
         for a_letters, _, a_number in a.forms:
             for b_letters, _, b_number in b.forms:
-                for name in self._candidates(paired(a_number, b_number)):
-                    hit = _compare(name, a, a_letters, b, b_letters, next_to=next_to)
+                for name in self._candidates(paired(a_number, b_number), a_letters, b_letters):
+                    hit = compared(name, a, a_letters, b, b_letters, next_to=next_to)
                     if hit is not None:
                         yield hit
 
@@ -212,67 +188,22 @@ class NameTable:
                     yield near
 
 
-def _compare(name: Name, a: _Heard, a_letters: str, b: _Heard, b_letters: str, *, next_to: bool) -> NameHit | None:
-    """The hit of a name in two words of a text, if they are like two words of it."""
-    best: tuple[float, bool] | None = None
-    for i, j in _pairs(len(name.letters)):
-        for one, other in ((i, j), (j, i)):
-            if len(b.text) == 1 or (len(a.text) == 1 and (one, other) != (0, len(name.letters) - 1)):
-                continue  # an initial stands for the first name, before the last one
-            if not next_to and (one > other or len(name.letters) > 2):
-                continue  # apart and turned, or apart and in part: two words that happen to be there
-            like_a, like_b = _like(a, a_letters, name.letters[one]), _like(b, b_letters, name.letters[other])
-            if min(like_a, like_b) < LIKE_EACH or (len(a.text) == 1 and like_b < 1.0):
-                continue
-            first, second = name.letters[one], name.letters[other]
-            mean = (like_a * len(first) + like_b * len(second)) / (len(first) + len(second))
-            exact = one < other and next_to and (a.text, b.text) == (name.spelt[one], name.spelt[other])
-            if exact or mean >= LIKE + LIKE_SHORTER * max(0.0, LONG - _weight(first) - _weight(second)):
-                best = max(best or (0.0, False), (mean, exact))
-    if best is None:
-        return None
-    return NameHit(name, a.start, b.end, best[0], best[1], whole=len(name.letters) == 2)
-
-
-def _like(heard: _Heard, letters: str, word: str) -> float:
-    if len(heard.text) == 1:
-        return 0.9 if word.startswith(heard.text) and len(word) > 1 else float(word == heard.text)
-    if letters in heard.typo:
-        return 0.9 if letters == word else 0.0
-    if NICKNAMES.get(letters) == word:
-        return 0.9
-    like = likeness(letters, word, heard.few_vowels)
-    return max(like, GARBLED) if _garbled(heard.text, word) else like
-
-
-@lru_cache(4096)
-def _garbled(text: str, word: str) -> bool:
-    long = len(word) >= GARBLED_LENGTH and len(text) >= SLIP_LENGTH and text[0] == word[0]
-    return long and slips_between(text, word, GARBLED_SLIPS) <= GARBLED_SLIPS
-
-
-def _weight(word: str) -> float:
-    """How much of a word its consonants are, and a vowel at the start."""
-    skeleton = skeletons(word)
-    return len(skeleton[0]) - 0.5 * skeleton[0].startswith("A") if skeleton else 0.0
-
-
 def _keys(letters: tuple[str, ...]) -> Iterator[int]:
     if len(letters) == 1:
         yield from map(hashed, skeletons(letters[0]))
+        yield _written(letters[0])
         return
-    for i, j in _pairs(len(letters)):
+    for i, j in pairs(len(letters)):
+        yield _written(letters[i], letters[j])
         for a in _entry_forms(letters[i]):
             for b in _entry_forms(letters[j]):
                 if not (a.startswith(".") and b.startswith(".")):
                     yield paired(hashed(a), hashed(b))
 
 
-def _pairs(words: int) -> Iterator[tuple[int, int]]:
-    """Neighbours, and the first with the last."""
-    yield from pairwise(range(words))
-    if words > 2:
-        yield 0, words - 1
+def _written(first: str, second: str = "") -> int:
+    """The key of words by their letters, in any order; no skeleton holds the sign before them."""
+    return paired(hashed("=" + first), hashed("=" + second))
 
 
 @lru_cache(16384)

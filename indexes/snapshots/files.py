@@ -22,8 +22,9 @@ from indexes.forget_index import Base
 from indexes.mapped import Head, MappedError
 from indexes.names.frozen import FrozenNames
 from indexes.phrases import FrozenPhrases
+from indexes.rows import FrozenRows
 from indexes.segments import Block, Segment, SegmentError
-from indexes.slots import FrozenRows, FrozenSlots
+from indexes.slots import FrozenSlots
 from indexes.vectors import VectorRows
 
 TABLES, ROWS = b"lethe-tables-1", b"lethe-rows-1"

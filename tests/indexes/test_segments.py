@@ -17,7 +17,7 @@ from indexes.segments import FEWEST, Segment, SegmentError
 from indexes.vectors import ExactRows, Vectors
 
 DIMENSIONS = 32
-ROUNDED = 2e-3  # half precision
+ROUNDED = 4e-3  # half of the 127th part of a row's largest number, which is at most 1
 
 
 def unit(rows: Vectors) -> Vectors:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexes.entries import Kind, State, Storage
-from indexes.slots import FrozenRows, FrozenSlots, RowTable, Slot, SlotTable
+from indexes.rows import FrozenRows, RowTable
+from indexes.slots import FrozenSlots, Slot, SlotTable
 
 IDS = ("e1", "e2", "e3", "é")
 SLOTS = st.builds(
