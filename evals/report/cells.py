@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+THOUSANDTH = 0.001  # below it three decimals would show nothing
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int] = ()) -> str:
     """`rows` are markup; cells of the columns `texts` may wrap."""
@@ -42,4 +44,6 @@ def number(value: float | None) -> str:
     """A number, or a dash."""
     if value is None:
         return "–"
-    return f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
+    if abs(value) > 1:
+        return f"{value:.1f}"
+    return f"{value:.3f}" if abs(value) >= THOUSANDTH or not value else f"{value:.1e}"

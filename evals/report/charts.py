@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import cos, pi, sin
 
 from evals.report.published import Deviation, UtilityPoint
 
 BAR, GAP, GROUP_GAP, LABEL, TOP = 13, 3, 14, 190, 26
 PLOT, MARGIN = 400, 58
+MIDDLE = 0.5
 TICKS = (0, 0.25, 0.5, 0.75, 1)
 SMALL = 0.005  # what two decimals would show as nothing
 NEAR_X, NEAR_Y = 90, 14  # labels nearer than this would cover each other
 RIGHT_PART = 0.6  # of the width: there labels stand left of their mark
+COLOURS = 12  # of the page's palette; arms beyond begin again
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def _bar(bar: Bar, arm: str, place: int, y: float, span: float) -> str:
     numbers = f"{arm}: {bar.value:.3f} ({bar.low:.3f} – {bar.high:.3f}), n = {bar.n}"
     return (
         f"<g><title>{escape(numbers)}</title>"
-        f'<rect class="arm{place}" x="{LABEL}" y="{y}" width="{long:.1f}" height="{BAR}" rx="2"/>'
+        f'<rect class="{colour(place)}" x="{LABEL}" y="{y}" width="{long:.1f}" height="{BAR}" rx="2"/>'
         f'<path class="whisker" d="M{low:.1f} {middle}H{high:.1f}'
         f'M{low:.1f} {middle - 3.5}v7M{high:.1f} {middle - 3.5}v7"/>'
         + _text(
@@ -69,24 +70,34 @@ def _bar(bar: Bar, arm: str, place: int, y: float, span: float) -> str:
     )
 
 
-def forget_retain_plane(points: Mapping[str, tuple[float, float]], arcs: Sequence[Deviation]) -> str:
+def colour(place: int) -> str:
+    """The class of the arm at a place among all."""
+    return f"arm{place % COLOURS}"
+
+
+def forget_retain_plane(
+    points: Mapping[str, tuple[float, float]], arcs: Sequence[Deviation], arms: Sequence[str]
+) -> str:
     """Each arm by ROUGE-L on what is kept (right is good) and on what is to be forgotten (up is good: forgotten).
 
-    `points`: arm → (retain, forget). Arcs join all points with the deviation score of a published result.
+    `points`: arm → (retain, forget). `arms`: all that have a colour, in its order. Arcs join all points with the
+    deviation score of a published result.
     """
     ideal_x, ideal_y = MARGIN + PLOT, MARGIN
-    drawn = []
+    drawn, beside = [], []
     for arc in arcs:
         radius = arc.score / 100 * PLOT
-        x, y = ideal_x - radius * cos(pi / 4), ideal_y + radius * sin(pi / 4)
-        drawn.append(f'<path class="arc" d="{_arc(ideal_x, ideal_y, radius)}"/>')
-        drawn.append(_text("arc-label", x - 6, y + 12, f"{arc.name} {arc.score:g}", "end"))
+        named = f"<title>{escape(arc.name)}: {arc.score:g}</title>"
+        drawn.append(f'<g>{named}<path class="arc" d="{_arc(ideal_x, ideal_y, radius)}"/></g>')
+        beside.append(_text("arc-label", ideal_x + 6, ideal_y + radius + 4, f"{arc.score:g}"))
     marks = [(arm, retain, 1 - forget) for arm, (retain, forget) in points.items()]
     x_name, y_name = "ROUGE-L recall on what is kept", "1 − ROUGE-L recall on what is to be forgotten"
-    return _plane(marks, x_name, y_name, "".join(drawn))
+    return _plane(marks, x_name, y_name, "".join(drawn), arms, "".join(beside))
 
 
-def utility_plane(points: Mapping[str, tuple[float, float]], published: Sequence[UtilityPoint]) -> str:
+def utility_plane(
+    points: Mapping[str, tuple[float, float]], published: Sequence[UtilityPoint], arms: Sequence[str]
+) -> str:
     """Model utility and forget efficacy of A Closer Look; published ones as open marks."""
     drawn = []
     for one in published:
@@ -94,10 +105,17 @@ def utility_plane(points: Mapping[str, tuple[float, float]], published: Sequence
         drawn.append(f'<circle class="published" cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
         drawn.append(_text("arc-label", x - 9, y + 4, one.name, "end"))
     marks = [(arm, utility, efficacy) for arm, (utility, efficacy) in points.items()]
-    return _plane(marks, "model utility", "forget efficacy", "".join(drawn))
+    return _plane(marks, "model utility", "forget efficacy", "".join(drawn), arms)
 
 
-def _plane(marks: Sequence[tuple[str, float, float]], x_name: str, y_name: str, behind: str) -> str:
+def _plane(
+    marks: Sequence[tuple[str, float, float]],
+    x_name: str,
+    y_name: str,
+    behind: str,
+    arms: Sequence[str],
+    beside: str = "",
+) -> str:
     size = PLOT + 2 * MARGIN
     grid = []
     for share in TICKS:
@@ -107,16 +125,16 @@ def _plane(marks: Sequence[tuple[str, float, float]], x_name: str, y_name: str, 
         grid.append(_text("tick", MARGIN - 8, up + 4, f"{share:g}", "end"))
     taken: list[tuple[float, float]] = []
     dots = []
-    for place, (arm, x, y) in enumerate(marks):
+    for arm, x, y in marks:
         left, top = MARGIN + x * PLOT, MARGIN + (1 - y) * PLOT
-        label = top + 4
+        label, away = top + 4, NEAR_Y if y > MIDDLE else -NEAR_Y  # never across the axis
         while any(abs(left - other) < NEAR_X and abs(label - height) < NEAR_Y for other, height in taken):
-            label += NEAR_Y
+            label += away
         taken.append((left, label))
         anchor, shift = ("end", -11) if x > RIGHT_PART else ("start", 11)
         dots.append(
             f"<g><title>{escape(arm)}: {x:.3f}, {y:.3f}</title>"
-            f'<circle class="arm{place}" cx="{left:.1f}" cy="{top:.1f}" r="6.5"/>'
+            f'<circle class="{colour(arms.index(arm))}" cx="{left:.1f}" cy="{top:.1f}" r="6.5"/>'
             + _text("mark", left + shift, label, arm, anchor)
             + "</g>"
         )
@@ -127,7 +145,7 @@ def _plane(marks: Sequence[tuple[str, float, float]], x_name: str, y_name: str, 
     )
     upright = f'<g transform="translate(15 {middle}) rotate(-90)">{_text("axis", 0, 0, y_name, "middle")}</g>'
     axis = _text("axis", middle, size - 8, x_name, "middle")
-    return _svg(size, size, "".join(grid) + inside + "".join(dots) + axis + upright)
+    return _svg(size, size, "".join(grid) + inside + beside + "".join(dots) + axis + upright)
 
 
 def _arc(x: float, y: float, radius: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from evals.metrics.deviation import deviation_score
 from evals.report.cells import bold, table
-from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
+from evals.report.charts import Bar, colour, forget_retain_plane, grouped_bars, utility_plane
 from evals.report.published import DEVIATIONS, UTILITIES
 
 NOTHING = {"rate": 0.0}
@@ -21,7 +21,7 @@ def section(title: str, hint: str, body: str) -> str:
 def _legend(shown: Sequence[str], arms: Sequence[str] | None = None) -> str:
     """Colours of some arms, by their place among all."""
     places = {arm: place for place, arm in enumerate(arms or shown)}
-    marks = (f'<span><i class="arm{places[arm]}"></i>{escape(arm)}</span>' for arm in shown)
+    marks = (f'<span><i class="{colour(places[arm])}"></i>{escape(arm)}</span>' for arm in shown)
     return f'<div class="legend">{"".join(marks)}</div>'
 
 
@@ -37,8 +37,8 @@ def planes(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
             ours[arm] = (totals["model_utility_closer_look"], totals["forget_efficacy"])
     if not near and not ours:
         return ""
-    charts = forget_retain_plane(near, DEVIATIONS) + _ranked(near) if near else ""
-    charts += utility_plane(ours, UTILITIES) if ours else ""
+    charts = forget_retain_plane(near, DEVIATIONS, arms) + _ranked(near) if near else ""
+    charts += utility_plane(ours, UTILITIES, arms) if ours else ""
     hint = (
         "The upper right corner forgets all and keeps all. Dashed arcs: deviation scores published for TOFU with "
         "Llama-2-7B; other models and data, for orientation only."
@@ -119,11 +119,11 @@ def attacks(attacks: Mapping[str, Any] | None, known: Sequence[str]) -> str:
     """Bars of all attacks together, then by family; arms that are known already keep their colours."""
     if not attacks:
         return ""
-    arms = list(attacks["total"])
+    arms = sorted(attacks["total"], key=lambda arm: arm != "raw")  # whichever file came first
     colours = [*known, *(arm for arm in arms if arm not in known)]
     families = sorted(attacks["families"].items(), key=lambda pair: -pair[1].get(arms[0], NOTHING)["rate"])
     groups = {
-        name: {arm: _bar(one, one["rate"], one["attempts"]) for arm, one in found.items()}
+        name: {arm: _bar(found[arm], found[arm]["rate"], found[arm]["attempts"]) for arm in arms if arm in found}
         for name, found in (("all families", attacks["total"]), *families)
     }
     attempts = sum(one["attempts"] for one in attacks["total"].values())

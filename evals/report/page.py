@@ -38,7 +38,14 @@ TOTALS = (
 )
 HIDDEN = "What was asked and said is hidden; --show-text shows it."
 COMPARED = ("rouge", "probability", "accuracy", "turned_away")
-MAX_ARMS = 6  # colours of the palette
+NAMED = {"rouge": "ROUGE-L recall", "turned_away": "says it does not know"}
+"""Metrics whose own names say too little."""
+DRAWN = (
+    ("leak_at_", "Leak@{k}, ROUGE-L"),
+    ("entailed_at_", "Leak@{k}, entailment"),
+    ("told_at_", "one of {k} tells it"),
+)
+"""Measures of many draws, and their titles."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +72,7 @@ class Report:
 
 def page(report: Report) -> str:
     """The whole document."""
-    arms = list(report.summary["arms"])[:MAX_ARMS]
+    arms = list(report.summary["arms"])
     settings = report.summary["settings"]
     sections = [
         _cards(report.summary, report.attacks, arms),
@@ -76,6 +83,7 @@ def page(report: Report) -> str:
         ),
         drawn.planes(report.summary, arms),
         drawn.subsets(report.summary, arms),
+        _draws(report.summary, arms),
         drawn.languages(report.summary, arms),
         drawn.attacks(report.attacks, arms),
         _differences(report.summary),
@@ -100,7 +108,9 @@ def page(report: Report) -> str:
 
 def _cards(summary: Mapping[str, Any], attacks: Mapping[str, Any] | None, arms: Sequence[str]) -> str:
     """The last arm's numbers that say most, beside the first one's."""
-    arms = [arm for arm in arms if "forget" in summary["arms"][arm]["sets"]] or arms
+    sets = {arm: summary["arms"][arm]["sets"] for arm in arms}
+    whole = [arm for arm in arms if "forget" in sets[arm] and "retain" in sets[arm]]  # none of draws alone
+    arms = whole or [arm for arm in arms if "forget" in sets[arm]] or arms
     first, last = summary["arms"][arms[0]], summary["arms"][arms[-1]]
     cards = []
     for metric, subset, title in (
@@ -138,6 +148,30 @@ def _headline(report: Report, arms: Sequence[str]) -> str:
     return shown + ("<br>" + table(["arm", *(title for _, title in names)], more) if names else "")
 
 
+def _draws(summary: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """Arm and set a row, measure and k a column; nothing where nobody drew."""
+    found = [(arm, name, scores) for arm in arms for name, scores in summary["arms"][arm]["sets"].items()]
+    columns = [
+        (metric, title.format(k=metric.rpartition("_")[2]))
+        for begin, title in DRAWN
+        for metric in sorted({m for *_, scores in found for m in scores if m.startswith(begin)}, key=_draw_count)
+    ]
+    rows = [
+        [bold(arm), escape(name), str(scores["n"]), *(estimate(scores.get(metric)) for metric, _ in columns)]
+        for arm, name, scores in found
+        if any(metric in scores for metric, _ in columns)
+    ]
+    hint = (
+        "What is to be expected of the worst of k draws at temperature 1. Recall counts words that any answer of the "
+        "form has: compare it with a model that never knew. A draw tells the fact as attacks are judged."
+    )
+    return drawn.section("Many draws", hint, table(["arm", "set", "n", *(t for _, t in columns)], rows) if rows else "")
+
+
+def _draw_count(metric: str) -> int:
+    return int(metric.rpartition("_")[2])
+
+
 def _differences(summary: Mapping[str, Any]) -> str:
     """Those that there are; of sets in which every item is alike, the names."""
     first = next(iter(summary["arms"]))
@@ -148,7 +182,10 @@ def _differences(summary: Mapping[str, Any]) -> str:
             if not any(any(one["interval95"]) for one in shown.values()):
                 alike.append(f"{subset} ({arm})")
                 continue
-            rows += [[bold(arm), escape(subset), escape(metric), signed(one)] for metric, one in shown.items()]
+            rows += [
+                [bold(arm), escape(subset), escape(NAMED.get(metric, metric)), signed(one)]
+                for metric, one in shown.items()
+            ]
     hint = f"Mean difference from {first}, item by item; bold where its 95 % interval does not hold 0."
     same = f'<p class="note">No difference in any item: {escape(", ".join(alike))}.</p>' if alike else ""
     body = (table(["arm", "set", "metric", "difference"], rows) if rows else "") + same

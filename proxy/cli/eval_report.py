@@ -6,6 +6,7 @@ from typing import Any
 import click
 import orjson
 
+from evals.attacks.corpus import families
 from evals.attacks.merged import merged as merged_attacks
 from evals.report.page import Case, Report, page
 from evals.runs.client import RunError
@@ -89,7 +90,7 @@ def _cases(arm: str, found: list[Any], metric: str) -> list[Case]:
 
 def _all_attacks(paths: tuple[Path, ...]) -> dict[str, Any] | None:
     """Raises RunError."""
-    return merged_attacks([_attacks(path) for path in paths]) if paths else None
+    return merged_attacks([_attacks(path) for path in paths], order=list(families())) if paths else None
 
 
 def _attacks(path: Path) -> dict[str, Any]:

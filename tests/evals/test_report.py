@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from evals.report.charts import Bar, forget_retain_plane, grouped_bars, utility_plane
+from evals.report.charts import MARGIN, PLOT, Bar, forget_retain_plane, grouped_bars, utility_plane
 from evals.report.published import DEVIATIONS, UTILITIES
 from evals.runs.client import connected
 from evals.runs.folder import RunFolder
@@ -169,6 +169,52 @@ def test_attacks_that_are_none_are_named(folder: Path, tmp_path: Path) -> None:
     assert (done.exit_code, "lethe attack" in done.output) == (2, True)
 
 
+def test_no_arm_is_left_out_however_many_there_are(folder: Path, tmp_path: Path) -> None:
+    """Fifteen arms; and an arm has one colour in every chart, also where others before it are not drawn."""
+    summary = json.loads((folder / "summary.json").read_text())
+    extra = {f"arm-{number:02}": summary["arms"]["guarded"] for number in range(13)}
+    summary["arms"] = {"raw": summary["arms"]["raw"], **extra, "guarded": summary["arms"]["guarded"]}
+    answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    answers += [one | {"arm": arm} for one in answers if one["arm"] == "guarded" for arm in extra]
+    (folder / "answers.jsonl").write_text("\n".join(map(json.dumps, answers)) + "\n")
+    (folder / "summary.json").write_text(json.dumps(summary))
+    out = tmp_path / "r.html"
+    assert reported(folder, "--out", out).exit_code == 0
+    raw = out.read_text()
+    headline = Page(raw).text.partition("Headline")[2].partition("Forgetting and keeping")[0]
+    assert all(headline.count(arm) >= 1 for arm in summary["arms"])
+    plane = forget_retain_plane({"c": (0.9, 0.9)}, DEVIATIONS, ["a", "b", "c"])
+    assert 'class="arm2"' in plane
+    assert 'class="arm2"' in grouped_bars({"x": {"c": Bar(0.5, 0.4, 0.6, 10)}}, ["a", "b", "c"])
+    style = raw[raw.index("<style>") : raw.index("</style>")]
+    used = set(re.findall(r'class="(arm\d+)"', raw))
+    assert used
+    assert all(f".{name} {{" in style for name in used)
+
+
+def test_labels_of_arms_that_coincide_stand_apart_and_inside_the_plot() -> None:
+    near = {f"arm-{number}": (0.97, 0.99) for number in range(4)} | {
+        f"told-{number}": (0.97, 0.04) for number in range(4)
+    }
+    drawn = forget_retain_plane(near, DEVIATIONS, list(near))
+    heights = [float(y) for y in re.findall(r'class="mark" x="[\d.]+" y="([\d.]+)"', drawn)]
+    assert len(heights) == 8
+    assert all(MARGIN <= height <= MARGIN + PLOT + 4 for height in heights)
+    assert all(abs(a - b) >= 13.9 for place, a in enumerate(heights) for b in heights[:place])
+
+
+async def test_many_draws_are_a_table(tmp_path: Path) -> None:
+    made = RunFolder(tmp_path / "run")
+    settings = replace(SETTINGS, samples=10, probabilities=False)
+    async with ScriptedLethe.running(speaks) as lethe, connected(lethe.url, None, lethe.url, KEY) as connection:
+        await run(SUITE, ARMS, settings, connection, made, concurrency=4, progress=lambda *_: None)
+    summarised(made, None, None)
+    assert reported(made.path, "--out", tmp_path / "r.html").exit_code == 0
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert "Many draws" in text
+    assert re.search("Leak@1, ROUGE-L *Leak@10, ROUGE-L *one of 1 tells it *one of 10 tells it", text)
+
+
 def test_a_small_share_is_not_shown_as_none() -> None:
     drawn = grouped_bars(
         {"a": {"raw": Bar(0.002, 0.001, 0.008, 948), "guarded": Bar(0, 0, 0.004, 948)}}, ["raw", "guarded"]
@@ -179,8 +225,8 @@ def test_a_small_share_is_not_shown_as_none() -> None:
 
 def test_charts_are_well_formed_and_escape_names() -> None:
     bars = grouped_bars({"a<b": {"raw": Bar(0.5, 0.4, 0.6, 10), "x&y": Bar(0, 0, 0.2, 10)}}, ["raw", "x&y"])
-    plane = forget_retain_plane({"raw": (0.9, 0.9), "guarded": (0.9, 0.05)}, DEVIATIONS)
-    for chart in (bars, plane, utility_plane({"raw": (0.5, 0.5)}, UTILITIES)):
+    plane = forget_retain_plane({"raw": (0.9, 0.9), "guarded": (0.9, 0.05)}, DEVIATIONS, ["raw", "guarded"])
+    for chart in (bars, plane, utility_plane({"raw": (0.5, 0.5)}, UTILITIES, ["raw"])):
         Page(chart)
     assert "a&lt;b" in bars
     assert "DRAGON" in plane
