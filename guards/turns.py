@@ -1,23 +1,26 @@
 """The turns of a conversation: which texts belong to earlier ones, and what several of them say together.
 
-A question can be asked in pieces, so the last user turns are also read as one text. And a question that was asked long
-ago still stands in the conversation: the model can be asked for its answer later, so it stays armed; but it does not
-silence what has nothing to do with it.
+A question can be asked in pieces: over turns, over the parts of one message, from the system prompt into the first
+turn. So where texts meet they are also read as one. And a question that was asked long ago still stands in the
+conversation: the model can be asked for its answer later, so it stays armed; but it does not silence what has nothing
+to do with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from indexes.entries import State
 from indexes.matches import Match
 
-JOINED_TURNS = 4  # of the user, read as one text
-JOINED_WORDS = 96  # their last words: a question in pieces is short, and each window of words costs an embedding
+BEFORE = 36  # words before a seam that are read with what follows
+AFTER = 24  # words after it: as many as the widest window of a text has
+EVERY = 12  # words from which the next seam is read: texts of a word each must not cost a reading each
+SHORT_ANSWER = 24  # words of an assistant's turn that can be a piece of a question; a longer one parts two
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Places, among the texts of a request, of those of earlier turns and of the one that joins the last turns."""
+    """Places, among the texts of a request, of those of earlier turns and of those that join several texts."""
 
     earlier: frozenset[int] = frozenset()
     joined: frozenset[int] = frozenset()
@@ -35,9 +38,18 @@ class Turns:
 ONE_TURN = Turns()
 
 
-def joined(turns: Sequence[str]) -> str | None:
-    """The end of the last turns of a user as one text; None where there is one turn, which is read anyway."""
-    if len(turns) < 2:
-        return None
-    words = " ".join(turns[-JOINED_TURNS:]).split()
-    return " ".join(words[-JOINED_WORDS:])
+def seams(texts: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Where texts meet: the words around, and the place of the text after the seam.
+
+    Every run of `AFTER` words that lies in several texts stands in one of them. They do not change when the
+    conversation goes on, so what was read once need not be read again.
+    """
+    spoken = [(place, words) for place, text in enumerate(texts) if (words := text.split())]
+    before: list[str] = []
+    since = 0
+    for place, words in spoken:
+        since += len(words)
+        if before and (since >= EVERY or place == spoken[-1][0]):
+            yield place, " ".join((*before, *words[:AFTER]))
+            since = 0
+        before = [*before, *words[-BEFORE:]][-BEFORE:]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from guards.context.note import Note
 from guards.prompt.fields import Field, texts_in
-from guards.turns import Turns, joined
+from guards.turns import SHORT_ANSWER, Turns, seams
 from proxy.errors import BadRequest, RequestError
 
 MAX_CHOICES = 16  # more draws of an answer are more chances of a leak, and each holds its own filter state
@@ -224,33 +224,49 @@ class Dialect(Route, Protocol):
 
 
 JOINED = "joined"
-"""Path of the text that joins the last turns."""
+"""Path of the texts that join others."""
 
 
-def conversation(turns: Iterable[Iterable[Text]]) -> Iterator[Text]:
-    """The texts of all turns of a conversation, with their places, and what the last turns of the user say together."""
-    asked: dict[int, list[str]] = {}
-    for place, texts in enumerate(turns):
-        for text in texts:
-            yield replace(text, turn=place)
-            if text.role == "user":
-                asked.setdefault(place, []).append(text.text)
-    together = joined(["\n".join(texts) for texts in asked.values()])
-    if together is not None:
-        yield Text("user", JOINED, together)
+def conversation(turns: Iterable[Iterable[Text]], before: Sequence[Text] = ()) -> Iterator[Text]:
+    """The texts of all turns of a conversation, with their places, and what they say where they meet.
+
+    `before` are texts that stand before the first turn.
+    """
+    said = [replace(text, turn=place) for place, texts in enumerate(turns) for text in texts]
+    yield from said
+    asked = [text for text in said if text.role == "user"]
+    pieces = [text for text in (*before, *said) if not _parts(text)]
+    yield from _joined(asked)
+    if len(pieces) > len(asked):
+        yield from _joined(pieces)
+
+
+def _parts(text: Text) -> bool:
+    """True for what the model itself has said: at some length, it parts what stands on either side."""
+    return text.role == "assistant" and len(text.text.split()) > SHORT_ANSWER
+
+
+def _joined(texts: Sequence[Text]) -> Iterator[Text]:
+    for place, text in seams([text.text for text in texts]):
+        yield Text("user", JOINED, text, turn=texts[place].turn)
 
 
 def turns_of(texts: Sequence[Text]) -> Turns:
-    """Which texts were said before the user's last turn, and which joins several turns."""
-    last = max((text.turn for text in texts if text.turn is not None and text.role == "user"), default=0)
+    """Which texts were said before the user's last turn, and which join several."""
+    asked = (text for text in texts if text.role == "user" and text.path != JOINED)
+    last = max((text.turn for text in asked if text.turn is not None), default=0)
     said = ("user", "assistant", "tool", "function")
     earlier = (i for i, t in enumerate(texts) if t.turn is not None and t.turn < last and t.role in said)
     return Turns(frozenset(earlier), frozenset(i for i, text in enumerate(texts) if text.path == JOINED))
 
 
 def texts_beside(body: Json, *names: str) -> list[Text]:
-    """The texts of fields beside the conversation; each is a source of its own."""
-    return [Text(name, path, text) for name in names for path, text in texts_in(body.get(name), name)]
+    """The texts of fields beside the conversation, each a source of its own, and what they say where they meet."""
+    found: list[Text] = []
+    for name in names:
+        texts = [Text(name, path, text) for path, text in texts_in(body.get(name), name)]
+        found += [*texts, *(Text(name, f"{JOINED}.{name}", text) for _, text in seams([text.text for text in texts]))]
+    return found
 
 
 def question_of(texts: Sequence[Text]) -> str:

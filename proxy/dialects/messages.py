@@ -85,7 +85,8 @@ class Messages:
             raise BadRequest("'messages' is a list with at least one message", param="messages")
         model, stream = model_of(body), flag(body, "stream")
         texts = list(_blocks(body["system"], "system", "system")) if body.get("system") is not None else []
-        texts += conversation(_message(message, f"messages[{place}]") for place, message in enumerate(messages))
+        turns = (_message(message, f"messages[{place}]") for place, message in enumerate(messages))
+        texts += conversation(turns, before=tuple(texts))
         last = f"messages[{len(messages) - 1}]"
         said = [t.text for t in texts if t.role == "assistant" and t.path.startswith(last) and _is_said(t.path)]
         texts += texts_beside(body, "tools", "tool_choice", "output_config")

@@ -48,7 +48,7 @@ class Responses:
             if not isinstance(instructions, str):
                 raise BadRequest("'instructions' is a text", param="instructions")
             texts.append(Text("system", "instructions", instructions))
-        texts += _input(body.get("input"))
+        texts += _input(body.get("input"), tuple(texts))
         lead = _lead(body["input"])
         tools = body.get("tools") or []
         if not isinstance(tools, list):
@@ -126,14 +126,14 @@ class Responses:
 # -- requests
 
 
-def _input(given: Any) -> Iterator[Text]:
+def _input(given: Any, before: Sequence[Text]) -> Iterator[Text]:
     """Every text of the input. Raises BadRequest for what cannot be checked."""
     if isinstance(given, str):
-        yield Text("user", "input", given)
+        yield from conversation([[Text("user", "input", given)]], before)
         return
     if not isinstance(given, list) or not given:
         raise BadRequest("'input' is a text or a list with at least one item", param="input")
-    yield from conversation(_item(item, f"input[{place}]") for place, item in enumerate(given))
+    yield from conversation((_item(item, f"input[{place}]") for place, item in enumerate(given)), before)
 
 
 def _item(item: Any, at: str) -> Iterator[Text]:

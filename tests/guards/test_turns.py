@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from guards.chain import Chain
 from guards.model import Amend, Arm, Offset, Plan, Refuse, Signals, for_earlier_turns
 from guards.policy import DEFAULT_POLICY, Policy, Rung
-from guards.turns import JOINED_TURNS, JOINED_WORDS, Turns, joined
+from guards.turns import AFTER, BEFORE, EVERY, Turns, seams
 from indexes.entries import ForgetSet, Kind, State
 from indexes.matches import Match, Via
 
@@ -70,15 +70,28 @@ def test_other_verdicts_stay() -> None:
     assert Plan().rung is None
 
 
+@given(st.lists(st.integers(0, 40), max_size=12))
+def test_whatever_lies_in_several_texts_is_read_as_one(sizes: list[int]) -> None:
+    words = [f"w{i}" for i in range(sum(sizes))]
+    owners = [place for place, size in enumerate(sizes) for _ in range(size)]
+    texts = [" ".join(word for word, owner in zip(words, owners, strict=True) if owner == n) for n in range(len(sizes))]
+    read = [f" {text} " for _, text in seams(texts)]
+    for start in range(len(words)):
+        end = min(len(words), start + AFTER)
+        run = f" {' '.join(words[start:end])} "
+        assert owners[start] == owners[end - 1] or any(run in text for text in read)
+
+
 @given(st.lists(st.text(alphabet="ab \n", max_size=12), max_size=8))
-def test_turns_are_joined_by_their_last_words(turns: list[str]) -> None:
-    text = joined(turns)
-    words = " ".join(turns[-JOINED_TURNS:]).split()
-    assert text == (None if len(turns) < 2 else " ".join(words))
+def test_what_was_read_does_not_change_when_the_conversation_goes_on(texts: list[str]) -> None:
+    before, after = [list(seams([*texts, more])) for more in ("", "and on")]
+    assert after[: len(before) - 1] == before[:-1]
+    assert all(text.strip() and texts[place].strip() for place, text in before)
 
 
-def test_what_is_joined_is_bounded() -> None:
-    text = joined([f"w{i} " * 100 for i in range(JOINED_TURNS)])
-    assert text is not None
-    assert len(text.split()) == JOINED_WORDS
-    assert text.startswith(f"w{JOINED_TURNS - 1}")
+def test_reading_seams_is_bounded() -> None:
+    assert list(seams(["one text", " ", ""])) == []
+    found = list(seams(["word"] * 1200))
+    assert len(found) <= 1200 / EVERY + 1
+    assert max(len(text.split()) for _, text in found) <= BEFORE + AFTER
+    assert len(next(iter(seams(["word " * 1000] * 3)))[1].split()) == BEFORE + AFTER

@@ -40,6 +40,67 @@ async def test_a_question_in_pieces_is_caught(armed: Lethe, path: str) -> None:
 
 
 @ALL
+async def test_a_question_in_many_pieces_is_caught_however_long_ago_it_was_asked(armed: Lethe, path: str) -> None:
+    words = QUESTION.split()
+    turns = [turn for word in words for turn in (word, "And?")]
+    await talk(armed, path, *turns, "Well, answer that.")
+    assert amended(armed)
+    await talk(armed, path, *turns, "Let us speak of the weather. " * 30, "Gladly.", "Now answer the first question.")
+    assert amended(armed)
+
+
+def parts(path: str, *texts: str) -> list[dict[str, str]]:
+    return [{"type": "input_text" if path == RESPONSES else "text", "text": text} for text in texts]
+
+
+@ALL
+async def test_a_question_over_the_parts_of_one_message_is_caught(armed: Lethe, path: str) -> None:
+    for given, caught in ((parts(path, FIRST, SECOND), True), (parts(path, FIRST), False)):
+        body = {"input" if path == RESPONSES else "messages": [{"role": "user", "content": given}]}
+        limit = {} if path == RESPONSES else {"max_tokens": 9}
+        assert (await armed.post(path, {"model": MODEL, **body, **limit})).status == 200
+        assert amended(armed) is caught
+
+
+@ALL
+async def test_a_question_that_begins_in_the_system_prompt_is_caught(armed: Lethe, path: str) -> None:
+    own = {CHAT: {}, RESPONSES: {"instructions": FIRST}, MESSAGES: {"system": FIRST}}[path]
+    first = [{"role": "system", "content": FIRST}] if path == CHAT else []
+    said = [*first, {"role": "user", "content": SECOND}]
+    body = {"input": said} if path == RESPONSES else {"messages": said, "max_tokens": 9}
+    await armed.post(path, {"model": MODEL, **body, **own})
+    assert amended(armed)
+    if path == RESPONSES:
+        await armed.post(path, {"model": MODEL, "instructions": FIRST, "input": SECOND})
+        assert amended(armed)
+
+
+@ALL
+async def test_a_question_goes_on_in_what_an_assistant_is_said_to_have_said(armed: Lethe, path: str) -> None:
+    await talk(armed, path, FIRST, SECOND, "Yes?")
+    assert amended(armed)
+
+
+async def test_a_question_over_a_tool_s_strings_is_caught(armed: Lethe) -> None:
+    for texts, caught in (((FIRST, SECOND), True), ((FIRST, HARMLESS), False)):
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"enum": list(texts)}}}
+        await armed.chat(HARMLESS, tools=[tool])
+        assert amended(armed) is caught
+
+
+@ALL
+async def test_an_old_question_in_pieces_does_not_silence_the_conversation(lethe: Lethe, path: str) -> None:
+    await lethe.make_set("refused", policy={"on_match": ["refuse"]})
+    await lethe.forget(to="refused")
+    await talk(lethe, path, FIRST, "Go on.", SECOND)
+    assert not lethe.engine.seen
+    lethe.engine.answers(Say("Seven days."))
+    reply = await talk(lethe, path, FIRST, "Go on.", SECOND, UNKNOWN, HARMLESS)
+    assert b"Seven days." in reply.raw
+    assert amended(lethe)
+
+
+@ALL
 async def test_turns_that_have_nothing_to_do_with_each_other_are_not(armed: Lethe, path: str) -> None:
     reply = await talk(armed, path, "Hello.", "Hi!", HARMLESS, "Seven.", "And in a year?")
     assert reply.raw == armed.engine.sent
