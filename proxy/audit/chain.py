@@ -4,9 +4,11 @@ Rules
 1. A record's hash is SHA-256 over its canonical JSON without `hash` and `signature`; `previous` is the hash of the
    record before it, and of nothing (64 zeros) in the first.
 2. Numbers count from 1 without a gap.
-3. Whoever changes, removes, adds or reorders a record breaks one of these, or needs the key. What is cut off the end
+3. A line is its record's compact JSON, byte for byte: nothing can stand in it that a reader sees and the hash does not,
+   such as a second field of the same name.
+4. Whoever changes, removes, adds or reorders a record breaks one of these, or needs the key. What is cut off the end
    shows beside a later receipt or the ledger, which both name the last record.
-4. A record of the action `ledger.restored` says that the ledger has none of the changes after its generation any more,
+5. A record of the action `ledger.restored` says that the ledger has none of the changes after its generation any more,
    because it was restored from a backup or begun anew. What follows it are the changes of that ledger.
 
 No I/O.
@@ -71,7 +73,7 @@ def problems(lines: Iterable[bytes], key: PublicKey, *, ends: Head | None = None
         record = read(line)
         if record is None:
             return [*found, f"line {number} is no record; what follows it was not read"]
-        wrong = _wrong(record, before, key)
+        wrong = _wrong(record, before, key) or ("" if orjson.dumps(record) == line else "it is not as it was written")
         if wrong:
             found.append(f"line {number}: {wrong}")
         before = Head(number, str(record.get("hash")))

@@ -173,7 +173,9 @@ class AuditLog:
             return None, None
         if change.entry_id is None:
             found = self._catalogue.current.sets.get(change.set_id)
-            return (self.of_set(found) if found and "remove" not in change.action else None), None
+            if found is None or "remove" in change.action:
+                return None, None
+            return self.of_set(found), self.acting_set(found)
         try:
             entry = await self._catalogue.entry(change.set_id, change.entry_id)
         except Missing:
@@ -197,8 +199,16 @@ class AuditLog:
         return self.key.content_hash(canonical({name: shown[name] for name in ACTING}))
 
     def of_set(self, forget_set: ForgetSet) -> str:
-        """The same for a set."""
+        """What stands for a set."""
         return self.key.content_hash(canonical(_plain(set_json(forget_set))))
+
+    def acting_set(self, forget_set: ForgetSet) -> str | None:
+        """What stands for a set whose policy acts on what matches its entries; None for one that only looks on.
+
+        The part of its policy that the configuration says leaves no record when that is read again.
+        """
+        acts = self._catalogue.policies.of(forget_set.id, self._catalogue.current).ladder
+        return self.key.content_hash(canonical({"set": forget_set.id})) if acts else None
 
     def _append(self, records: Sequence[Record]) -> None:
         """Numbers, chains and signs records, and writes them."""

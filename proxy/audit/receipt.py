@@ -30,10 +30,11 @@ def receipt(
     evidence: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """A receipt of a set as it is now. Holds no forget text."""
-    of_entry: dict[str, list[Record]] = {}
+    of_entry: dict[str | None, list[Record]] = {}
     for one in standing(history):
-        if one["entry"]:
-            of_entry.setdefault(one["entry"], []).append(one)
+        of_entry.setdefault(one["entry"], []).append(one)
+    acts = log.acting_set(forget_set)
+    enforced = _since(acts, of_entry.get(None, ()))
     made: dict[str, Any] = {
         "kind": KIND,
         "version": VERSION,
@@ -53,7 +54,9 @@ def receipt(
                 "state": entry.state.value,
                 "reference": entry.reference,
                 "created_by": entry.created_by,
-                "in_force_since": _in_force_since(log.acting(entry), of_entry.get(entry.id, ())),
+                "in_force_since": _later(_since(log.acting(entry), of_entry.get(entry.id, ())), enforced)
+                if acts
+                else None,
                 "expires_at": entry.expires_at.isoformat() if entry.expires_at else None,
                 "generation": entry.generation,
                 "content": log.of_entry(entry),
@@ -69,8 +72,15 @@ def receipt(
     return {**made, "signature": log.key.sign(canonical(made))}
 
 
-def _in_force_since(acts: str | None, records: Sequence[Record]) -> str | None:
-    """Since when an entry is enforced as it is now; None for one that is not, or of which there is no record.
+def _later(entry: str | None, of_set: str | None) -> str | None:
+    """Since when an entry is in force whose set is: never before its set. Of a set there may be no record."""
+    if entry is None or of_set is None:
+        return entry
+    return max(entry, of_set, key=datetime.fromisoformat)
+
+
+def _since(acts: str | None, records: Sequence[Record]) -> str | None:
+    """Since when an entry, or a set, acts as it does now; None for one that does not, or of which there is no record.
 
     Changes of what does not act (a label, a rung) do not begin anew. Where a record does not say what acted, because it
     is of an earlier version or was followed at once by another change, the time after it is given: never too early.

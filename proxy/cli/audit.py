@@ -1,6 +1,7 @@
 """`lethe audit`: forgetting receipts, and whether log and receipts are as they were signed."""
 
 import asyncio
+import json
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -119,18 +120,35 @@ def verify(receipts: tuple[Path, ...], log: Path | None, expected: str | None, a
 
 def _log_problems(log: Path, signer: PublicKey, last: Head | None) -> list[str]:
     try:
-        return problems(log.read_bytes().splitlines(), signer, ends=last)
+        *lines, rest = log.read_bytes().split(b"\n")
+        return problems([*lines, rest] if rest else lines, signer, ends=last)
     except OSError as error:
         fail(f"{log} cannot be read ({type(error).__name__})", USAGE)
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
+        found = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    except (OSError, ValueError) as error:
         fail(f"{path} is no receipt ({type(error).__name__})", USAGE)
+    except _TwiceError as twice:
+        fail(f"{path} is no receipt: it says '{twice}' twice, and readers differ in which they believe", FAILED)
     if not isinstance(found, dict):
         fail(f"{path} is no receipt", USAGE)
+    return found
+
+
+class _TwiceError(Exception):
+    """A field that an object has twice: what is verified need not be what is read."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises _TwiceError."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _TwiceError(name)
+        found[name] = value
     return found
 
 

@@ -1,9 +1,9 @@
 """The audit chain and receipts, tampered with in every way."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ def chain(length: int, key: SigningKey = KEY) -> list[Record]:
 
 
 def written(records: list[Record]) -> list[bytes]:
-    return [json.dumps(record).encode() for record in records]
+    return [orjson.dumps(record) for record in records]
 
 
 def head(records: list[Record]) -> Head:
@@ -49,6 +49,22 @@ def test_a_log_as_it_was_written_is_whole() -> None:
     assert problems(written(chain(5)), KEY.public) == []
     assert problems([], KEY.public) == []
     assert problems(written(chain(5)), KEY.public, ends=head(chain(3))) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.replace(b'"actor":"key_1"', b'"actor":"mallory","actor":"key_1"'),  # which one is read?
+        lambda line: line.replace(b'{"number"', b'{"note":1,"number"').replace(b'"note":1,', b" "),
+        lambda line: line.replace(b"art", b"\\u0061rt"),
+        lambda line: line + b"\r",
+    ],
+)
+def test_a_line_is_as_it_was_written_to_the_byte(change: Callable[[bytes], bytes]) -> None:
+    lines = written(chain(3))
+    changed = change(lines[1])
+    assert changed != lines[1]
+    assert problems([lines[0], changed, lines[2]], KEY.public) == ["line 2: it is not as it was written"]
 
 
 @pytest.mark.parametrize("field", [name for name in chain(1)[0] if name != "number"])

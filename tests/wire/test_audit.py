@@ -84,6 +84,30 @@ async def test_in_force_is_what_is_enforced_as_it_is_now(lethe: Lethe) -> None:
     assert await changed(threshold=0.6) > again
 
 
+async def test_an_entry_of_a_set_that_only_looks_on_is_not_in_force(lethe: Lethe) -> None:
+    async def changed(**fields: Any) -> Any:
+        assert (await lethe.admin("PATCH", "/sets/art", fields)).status == 200
+        await lethe.server.audit.follow()
+        return (await receipt_of(lethe))["entries"][0]["in_force_since"]
+
+    await lethe.forget(id="f")
+    since = (await receipt_of(lethe))["entries"][0]["in_force_since"]
+    assert await changed(label="another") == since
+    assert await changed(policy={"on_match": ["refuse"]}) == since  # it acted before, too
+    assert await changed(policy={"on_match": ["observe"]}) is None
+    again = await changed(policy={"on_match": ["observe", "instruct"]})
+    assert again > since
+    assert (await receipt_of(lethe))["history"][-1]["at"] == again
+
+
+async def test_a_receipt_that_can_be_read_in_two_ways_is_none(lethe: Lethe, tmp_path: Path) -> None:
+    await lethe.forget(id="f")
+    raw = json.dumps(await receipt_of(lethe))
+    (tmp_path / "receipt.json").write_text(raw.replace('"entries": [', '"entries": [], "entries": [', 1))
+    done = await verified(tmp_path / "receipt.json")
+    assert (done.exit_code, "says 'entries' twice" in done.output) == (1, True)
+
+
 async def test_a_receipt_of_a_set_that_does_not_hold_still_is_refused(
     lethe: Lethe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
