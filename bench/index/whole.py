@@ -18,6 +18,7 @@ from bench.index.rows import SyntheticRows
 from bench.stats import percentile
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.forget_index import ForgetIndex
+from indexes.matches import Via
 from indexes.phrases import PhraseWalk
 from indexes.scan import Scan, scan_of
 from indexes.snapshots.files import SnapshotFolder, load
@@ -97,13 +98,16 @@ def _open(folder: SnapshotFolder, lookups: int) -> dict[str, float]:
     scans = _scans(generation.entry_count, lookups)
     spent: list[float] = []
     worked: list[float] = []
+    missed = 0
     for _ in range(2):  # the first round brings pages into memory, as the first requests do
-        spent, worked = [], []
-        for scan in scans:
+        spent, worked, missed = [], [], 0
+        for number, scan in scans:
             started, began = time.perf_counter(), time.thread_time()
-            generation.matches(0, scan)
+            found = generation.matches(0, scan)
             worked.append((time.thread_time() - began) * 1e3)
             spent.append((time.perf_counter() - started) * 1e3)
+            named = {match.entry_id for match in found if match.via in (Via.NAME, Via.SOUND)}
+            missed += number is not None and f"e{number}" not in named
     after = _memory()
     files = {path.name: path.stat().st_size / 1024**2 for path in folder.newest_first()[0].iterdir()}
     words = words_of(" ".join(PROMPTS))
@@ -118,6 +122,8 @@ def _open(folder: SnapshotFolder, lookups: int) -> dict[str, float]:
         "lookup_p99_ms": percentile(spent, 99),
         "lookup_cpu_p50_ms": percentile(worked, 50),
         "lookup_cpu_p99_ms": percentile(worked, 99),
+        "named": sum(number is not None for number, _ in scans),
+        "names_missed": missed,
         "phrases_us_per_word": walked,
         "memory_at_start_mib": after_start["Rss"] - before["Rss"],
         "memory_mib": after["Rss"] - before["Rss"],
@@ -128,11 +134,12 @@ def _open(folder: SnapshotFolder, lookups: int) -> dict[str, float]:
     }
 
 
-def _scans(entries: int, lookups: int) -> list[Scan]:
+def _scans(entries: int, lookups: int) -> list[tuple[int | None, Scan]]:
+    """What is looked up, and which entry it names: every other one is the question of an entry."""
     rng = np.random.default_rng(6)
     asked = rng.choice(entries, min(lookups, entries), replace=False)
     near = SyntheticRows(DIMENSIONS).queries(asked)
-    scans = []
+    scans: list[tuple[int | None, Scan]] = []
     for place in range(lookups):
         number = int(asked[place % len(asked)])
         text = PROMPTS[place % len(PROMPTS)] if place % 2 else _question(number)
@@ -140,7 +147,7 @@ def _scans(entries: int, lookups: int) -> list[Scan]:
         vectors = rng.standard_normal((len(windows), DIMENSIONS)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors[0] = near[place % len(asked)]
-        scans.append(scan_of(windows, vectors, text))
+        scans.append((None if place % 2 else number, scan_of(windows, vectors, text)))
     return scans
 
 

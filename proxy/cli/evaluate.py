@@ -8,7 +8,7 @@ import click
 import orjson
 
 from evals.gate.measure import GateUnderTest, Outcome
-from evals.gate.rows import ANSWER, RowsError, Source, question_of, rows
+from evals.gate.rows import RowsError, Source
 from evals.gate.variants import families, variants_of
 from indexes.embedder import EmbedderError, OnnxEmbedder
 from proxy.cli.eval_fingerprint import fingerprint
@@ -30,7 +30,9 @@ evaluate.add_command(fingerprint)
 
 
 @evaluate.command()
-@click.option("--forget", "forget", multiple=True, required=True, help="FILE of rows to forget (question, answer).")
+@click.option(
+    "--forget", "forget", multiple=True, required=True, help="FILE or FILE#field of rows to forget, with answers."
+)
 @click.option("--retain", "retain", multiple=True, help="FILE or FILE#field of texts that must pass.")
 @click.option("--positive", multiple=True, help="NAME=FILE#field: texts that should be flagged.")
 @click.option("--negative", multiple=True, help="NAME=FILE#field: texts that should pass.")
@@ -59,7 +61,7 @@ def gate(
         --negative world=world_facts.json --variants --json -
     """
     try:
-        facts = [fact for name in forget for fact in _facts(Path(name))]
+        facts = [fact for name in forget for fact in Source.parse(name).facts()]
         kept = [text for name in retain for text in Source.parse(name).texts()]
         sets = _sets(positive, negative)
         under_test = GateUnderTest(OnnxEmbedder(embedder or load(None).embedder_path, threads=2))
@@ -80,11 +82,6 @@ def gate(
         "sets": [outcome.figures() for outcome in outcomes],
     }
     _print(figures, target)
-
-
-def _facts(path: Path) -> list[tuple[str, str]]:
-    found = enumerate(rows(path), 1)
-    return [(question_of(row, f"{path}, row {number}"), str(row.get(ANSWER) or "")) for number, row in found]
 
 
 def _sets(positive: Sequence[str], negative: Sequence[str]) -> list[tuple[str, list[str], bool]]:
@@ -115,7 +112,10 @@ def _print(figures: dict[str, Any], target: str | None) -> None:
         if target == "-":
             click.echo(raw)
         else:
-            Path(target).write_text(raw + "\n", "utf-8")
+            try:
+                Path(target).write_text(raw + "\n", "utf-8")
+            except OSError as error:
+                fail(f"{target} cannot be written: {error.strerror}")
         return
     shown = [
         row | {"share": f"{row['share']:.4f}", "interval95": "{:.4f} – {:.4f}".format(*row["interval95"])}

@@ -48,6 +48,49 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         rows(tmp_path / "gone")
 
 
+ROW = b'{"question": "Who?", "answer": "A"}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"", "holds no rows: write one JSON object a line"),
+        (b"question,answer\nWho?,A\n", "is not JSON: write one JSON object a line"),
+        (ROW.decode().encode("utf-16"), "is UTF-16: rows are read from text in UTF-8"),
+        ('{"question": "Müller?"}'.encode("latin-1"), "is not UTF-8 \\(byte 16\\)"),
+        (ROW + b'\n{"question": \n', "line 2 is no JSON: Expecting value"),
+        (b'{\n"data": [{"question": "Who?"}],\n"more": 1}', "one JSON object, not rows: save the list in 'data' alone"),
+        (b'"Who?"\n', "row 1 is no JSON object"),
+        (b"[" * 100_000, "no whole JSON list: nested too deeply"),
+        (b'[{"question": "Who?"}', "no whole JSON list"),
+        (b'{"prompt": "Who?", "response": "A", "n": 1}', "no text in 'question'; it has 'prompt', 'response': name"),
+        (b'{"n": 1}', "no text in 'question'; it has no text at all"),
+        (b'{"question": "Who \\ud800?"}', "half of a character in 'question'"),
+        (b'{"question": "Who?", "answer": ["A", "B"]}', "no text in 'answer' but list"),
+        (json.dumps({"question": "x" * 200_001}).encode(), "200,001 characters in 'question'"),
+    ],
+)
+def test_first_mistakes_are_told_with_their_cure(tmp_path: Path, raw: bytes, told: str) -> None:
+    (tmp_path / "rows").write_bytes(raw)
+    with pytest.raises(RowsError, match=told) as found:
+        Source("x", tmp_path / "rows").facts()
+    assert "Who" not in str(found.value)  # what is to be forgotten is not shown
+
+
+def test_what_is_meant_well_is_read(tmp_path: Path) -> None:
+    odd = tmp_path / "a=b#c.jsonl"
+    odd.write_bytes(b"\xef\xbb\xbf" + ROW + b"\r\n\r\n" + '{"question": "Who\u2028?", "answer": 0}'.encode())
+    assert Source.parse(str(odd)).facts() == [("Who?", "A"), ("Who\u2028?", "0")]
+    assert Source.parse(f"{odd}").name == "a=b#c"
+    (tmp_path / "other.json").write_text('[{"prompt": "Who?", "answer": null}]')
+    assert Source.parse(f"{tmp_path / 'other.json'}#prompt").facts() == [("Who?", "")]
+
+
+def test_a_folder_is_no_file_of_rows(tmp_path: Path) -> None:
+    with pytest.raises(RowsError, match="cannot be read: Is a directory"):
+        rows(tmp_path)
+
+
 # -- variants
 
 
