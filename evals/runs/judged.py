@@ -1,6 +1,7 @@
 """From answers to numbers: every metric of one item under one arm."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ from evals.suites.items import LETTERS, Item, Role, Task
 from indexes.embedder import Embedder
 
 LEAK_AT = (1, 10, 100)  # draws, as far as there are samples
+WORDS = "AI"
+"""Letters that are words as well."""
 
 
 @dataclass(repr=False)
@@ -75,7 +78,7 @@ def _of_text(item: Item, said: Mapping[str, Any]) -> Judged:
     text = said["text"]
     one = Judged(item, said)
     if item.task is Task.CHOOSE:
-        one.metrics["accuracy"] = float(_chosen(text) == item.right_letter)
+        one.metrics["accuracy"] = float(chosen(text, len(item.options)) == item.right_letter)
         return one
     one.metrics["rouge"] = rouge_l_recall(text, item.answer)
     if said["rung"] is not None and said["arm"] != RAW:  # None: the server hides its findings
@@ -96,10 +99,13 @@ def _of_text(item: Item, said: Mapping[str, Any]) -> Judged:
     return one
 
 
-def _chosen(text: str) -> str:
-    """The letter that an answer begins with, or names alone."""
-    words = text.replace("(", " ").replace(")", " ").replace(".", " ").replace(":", " ").replace("*", " ").split()
-    return next((word for word in words if len(word) == 1 and word in LETTERS), "")
+def chosen(text: str, options: int) -> str:
+    """The letter that an answer names first, of as many as there are options; a word such as "A" or "I" before another
+    one is no letter, unless there is none else. Empty where none is named."""
+    letters = LETTERS[:options]
+    named = re.findall(rf"(?<!\w)([{letters}])(?![\w'’])(\s+[a-z])?", text)
+    sure = [letter for letter, follows in named if not (follows and letter in WORDS)]
+    return next(iter(sure or [letter for letter, _ in named]), "")
 
 
 def _add_probabilities(one: Judged, record: dict[str, Any]) -> None:

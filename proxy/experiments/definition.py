@@ -27,8 +27,10 @@ class Metric(StrEnum):
     """1 where the answer was cut after something was shown."""
     FAILED = "failed"
     """1 where the client got an error or a broken stream."""
+    LEFT = "left"
+    """1 where the client went away before its answer was complete."""
     SLOW = "slow"
-    """1 where the whole request took longer than `slow_after_s`."""
+    """1 where the request took longer than `slow_after_s`, until its answer was complete or the client left."""
     LENGTH = "length"
     """Tokens of the answer as a share of `long_answer_tokens`, at most 1."""
 

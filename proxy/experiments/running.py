@@ -65,7 +65,7 @@ class Experiments:
     def saw(self, exchange: Exchange, headers: Mapping[str, str]) -> None:
         """Counts an exchange whose arm the running experiment chose; others would tell about those who chose."""
         experiment = self.running
-        if experiment is None or exchange.arm_chosen or exchange.outcome == "left":
+        if experiment is None or exchange.arm_chosen:
             return
         unit = unit_of(experiment.unit, exchange.caller, exchange.call.body, headers)
         if experiment.arm_of(unit) != exchange.arm:
@@ -74,6 +74,7 @@ class Experiments:
             Metric.REFUSED: float(exchange.outcome == "refused"),
             Metric.CUT: float(exchange.outcome == "cut"),
             Metric.FAILED: float(exchange.outcome in ("failed", "broken")),
+            Metric.LEFT: float(exchange.outcome == "left"),  # left out, whoever gives up waiting would hide the wait
             Metric.SLOW: float(exchange.seconds > experiment.slow_after_s),
             Metric.LENGTH: min(1.0, exchange.tokens / experiment.long_answer_tokens),
         }

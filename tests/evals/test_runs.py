@@ -13,6 +13,7 @@ from evals.runs import client
 from evals.runs.arms import POLICIES, Arm, ArmError, parsed, put_back
 from evals.runs.client import RunError, connected
 from evals.runs.folder import ANSWERS, SCORES, RunFolder
+from evals.runs.judged import chosen
 from evals.runs.run import Settings, run, seed_of
 from evals.runs.summary import summarised
 from evals.suites.items import Item, Role, Suite, Task
@@ -224,6 +225,31 @@ async def test_the_summary_has_every_metric_with_n_and_interval(lethe: ScriptedL
     assert raw["cost"]["ttft_s"]["p50"] > 0
     assert any("--nli" in note for note in summary["notes"])
     assert any("--reference" in note for note in summary["notes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "letter"),
+    [
+        ("B", 4, "B"),
+        ("b", 4, ""),
+        ("B. iron", 4, "B"),
+        ("(C) iron", 4, "C"),
+        ("**D**: iron", 4, "D"),
+        ("The answer is B.", 4, "B"),
+        ("I think that B is right", 4, "B"),
+        ("A metal that rusts is B", 4, "B"),
+        ("A is right", 4, "A"),
+        ("A", 4, "A"),
+        ("I", 10, "I"),
+        ("I think so", 10, "I"),
+        ("E", 4, ""),
+        ("B or C", 4, "B"),
+        ("I'd say iron", 10, ""),
+        ("Iron rusts, BCD", 4, ""),
+    ],
+)
+def test_the_letter_that_an_answer_names(text: str, options: int, letter: str) -> None:
+    assert chosen(text, options) == letter
 
 
 async def test_probabilities_of_some_items_only_and_of_more_when_it_goes_on(

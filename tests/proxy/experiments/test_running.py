@@ -37,13 +37,13 @@ class Process:
         self.enforcing = Enforcing(ledger, Reading(BagEmbedder(dimensions=8)), Metrics(), anonymous=True, sealing=None)
         self.experiments = Experiments(Shared(self.enforcing), KEY)
 
-    def sees(self, session: str, arm: str, outcome: str = "answered") -> None:
+    def sees(self, session: str, arm: str, outcome: str = "answered", seconds: float = 0.1) -> None:
         """A request of a session ends."""
         exchange: Any = SimpleNamespace(
             arm=arm,
             arm_chosen=False,
             outcome=outcome,
-            seconds=0.1,
+            seconds=seconds,
             tokens=8,
             caller=ANONYMOUS,
             call=SimpleNamespace(body={"user": session}),
@@ -117,6 +117,26 @@ async def test_traffic_of_all_processes_counts_once(tmp_path: Path) -> None:
             assert (shown["strict"]["requests"], shown["strict"]["units"]) == (6, 3)
             assert shown["strict"]["metrics"]["refused"]["mean"] == 1
             assert shown["guarded"]["requests"] == 0
+
+
+async def test_clients_that_give_up_waiting_are_counted_as_slow(tmp_path: Path) -> None:
+    """Left out, an arm that hangs would look as fast as those who wait for it are few."""
+    experiment = EXPERIMENT.model_copy(update={"unit": Unit.USER})
+    (session,) = sessions("strict", 1, experiment)
+    async with processes(tmp_path, 1) as (a,):
+        await a.experiments.start(experiment, "ann")
+        a.sees(session, "strict", "left", seconds=experiment.slow_after_s + 1)
+        a.sees(session, "strict", "left")
+        a.sees(session, "strict")
+        metrics = (await a.experiments.report("e"))["arms"]["strict"]["metrics"]
+    assert {name: round(found["of_requests"], 3) for name, found in metrics.items()} == {
+        "refused": 0.0,
+        "cut": 0.0,
+        "failed": 0.0,
+        "left": 0.667,
+        "slow": 0.333,
+        "length": 0.008,
+    }
 
 
 async def test_a_rail_is_crossed_by_what_all_have_seen_and_holds_for_all(
