@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from proxy.admission import ARM_HEADER, admitted, authorization, json_object
 from proxy.decide import Subject
-from proxy.dialects.base import Call, Dialect, Json, turns_of
+from proxy.dialects.base import JOINED, Call, Dialect, Json, turns_of
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.messages import Messages
@@ -106,7 +106,8 @@ async def opened(
 
 def subject_of(call: Call) -> Subject:
     """What of a request is compared with the forget set."""
-    return Subject([text.text for text in call.texts], turns=turns_of(call.texts))
+    seams = sum(text.path.startswith(JOINED) for text in call.texts)
+    return Subject([text.text for text in call.texts], turns=turns_of(call.texts), seams=seams)
 
 
 async def _models(request: web.Request) -> web.Response:

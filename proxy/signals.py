@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from guards.model import Signals
-from indexes.scan import Scan
+from indexes.scan import Scan, scan_of
 from indexes.vectors import Vectors
 from proxy.config import EmbedderSettings
 from proxy.errors import GuardUnavailable
@@ -58,6 +58,13 @@ class SignalMeter:
             raise ValueError("these texts were read for another index")  # their vectors mean nothing to this one
         seen = self._cache(scans.reading)
         return await self._run(self._compare, tuple(texts), scans, generation, threshold, seen)
+
+    async def reaches(self, scans: Scans, seams: Sequence[str], generation: Served, level: float) -> bool:
+        """Whether any of some texts is as near as `level` to an entry, or a name or phrase of one lies on a seam.
+
+        Raises GuardUnavailable.
+        """
+        return await self._run(_reaches, scans, tuple(seams), generation, level)
 
     async def embed(self, texts: Sequence[str], reading: Reading) -> Vectors:
         """The embeddings of some texts, as they stand. Raises GuardUnavailable."""
@@ -106,6 +113,16 @@ class SignalMeter:
                 seen.put(text, scan)
         found = Signals(tuple(m for source, scan in enumerate(sharp) for m in generation.matches(source, scan)))
         return found, Scans(scans.reading, sharp)
+
+
+def _reaches(scans: Scans, seams: tuple[str, ...], generation: Served, level: float) -> bool:
+    views = [view for scan in scans.texts for view in (scan, *scan.views)]
+    rough = [view.rough.vectors for view in views if view.rough is not None]
+    vectors = [some for some in (*(view.vectors for view in views), *rough) if len(some)]
+    if vectors and float(generation.nearest(np.concatenate(vectors)).max(initial=-1.0)) >= level:
+        return True
+    none = np.empty((0, scans.reading.embedder.dimensions), np.float32)
+    return any(generation.matches(0, scan_of((), none, seam)) for seam in seams)
 
 
 class _ScanCache:

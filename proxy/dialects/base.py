@@ -44,6 +44,7 @@ class Call:
     choices: int
     include_usage: bool
     texts: tuple[Text, ...]
+    """Those that join others come last (`seams_last`)."""
     question: str
     """What the client asks last: it shapes the wording of a refusal."""
     leads: tuple[str, ...] = ()
@@ -224,7 +225,12 @@ class Dialect(Route, Protocol):
 
 
 JOINED = "joined"
-"""Path of the texts that join others."""
+"""Begins the path of the texts that join others."""
+
+
+def seams_last(texts: Iterable[Text]) -> tuple[Text, ...]:
+    """Texts, those behind that join others."""
+    return tuple(sorted(texts, key=lambda text: text.path.startswith(JOINED)))
 
 
 def conversation(turns: Iterable[Iterable[Text]], before: Sequence[Text] = ()) -> Iterator[Text]:

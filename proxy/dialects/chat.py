@@ -18,6 +18,7 @@ from proxy.dialects.base import (
     keep_only,
     nested,
     question_of,
+    seams_last,
     string_leaves,
     texts_beside,
 )
@@ -61,7 +62,7 @@ class Chat(ChoiceDialect):
         lead = "".join(t.text for t in _content_texts(last.get("content"), "", "")) if _answers(last) else ""
         texts += texts_beside(body, "tools", "tool_choice", "response_format", "structured_outputs")
         lead_in = (lead,) if lead else ()
-        return Call(body, model, stream, choices, include_usage, tuple(texts), question_of(texts), lead_in)
+        return Call(body, model, stream, choices, include_usage, seams_last(texts), question_of(texts), lead_in)
 
     def amend(self, body: Json, note: Note) -> Json:
         messages = list(body["messages"])

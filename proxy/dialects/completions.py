@@ -13,6 +13,7 @@ from proxy.dialects.base import (
     Text,
     common,
     keep_only,
+    seams_last,
     string_leaves,
     texts_beside,
 )
@@ -40,9 +41,8 @@ class Completions(ChoiceDialect):
         prompts = _prompts(body.get("prompt"))
         texts = [Text("user", f"prompt[{place}]", text) for place, text in enumerate(prompts)]
         texts += texts_beside(body, "response_format", "structured_outputs")
-        return Call(
-            body, model, stream, choices * len(prompts), include_usage, tuple(texts), prompts[-1], leads=tuple(prompts)
-        )
+        count = choices * len(prompts)
+        return Call(body, model, stream, count, include_usage, seams_last(texts), prompts[-1], leads=tuple(prompts))
 
     def amend(self, body: Json, note: Note) -> Json:
         lead = note.as_text()

@@ -24,6 +24,7 @@ from proxy.dialects.base import (
     keep_only,
     model_of,
     question_of,
+    seams_last,
     string_leaves,
     texts_beside,
     words_of,
@@ -91,7 +92,7 @@ class Messages:
         said = [t.text for t in texts if t.role == "assistant" and t.path.startswith(last) and _is_said(t.path)]
         texts += texts_beside(body, "tools", "tool_choice", "output_config")
         lead = ("".join(said),) if said else ()
-        return Call(body, model, stream, 1, True, tuple(texts), question_of(texts), lead)
+        return Call(body, model, stream, 1, True, seams_last(texts), question_of(texts), lead)
 
     def amend(self, body: Json, note: Note) -> Json:
         system = body.get("system")

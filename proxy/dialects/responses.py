@@ -18,6 +18,7 @@ from proxy.dialects.base import (
     flag,
     model_of,
     question_of,
+    seams_last,
     texts_beside,
     words_of,
 )
@@ -58,7 +59,7 @@ class Responses:
             if refused is not None:
                 raise BadRequest(f"'tools[{place}]': {refused}", param="tools")
         texts += texts_beside(body, "tools", "tool_choice", "text", "structured_outputs")
-        return Call(body, model, stream, 1, True, tuple(texts), question_of(texts), (lead,) if lead else ())
+        return Call(body, model, stream, 1, True, seams_last(texts), question_of(texts), (lead,) if lead else ())
 
     def amend(self, body: Json, note: Note) -> Json:
         items = body["input"]

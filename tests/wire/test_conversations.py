@@ -81,6 +81,25 @@ async def test_a_question_goes_on_in_what_an_assistant_is_said_to_have_said(arme
     assert amended(armed)
 
 
+async def test_a_name_in_pieces_is_caught_though_nothing_is_near(armed: Lethe) -> None:
+    entity = {"kind": "entity", "names": ["Tamsin Orrery-Vale"]}
+    assert (await armed.admin("POST", "/sets/art/entries", entity)).status == 201
+    for second, caught in (("Orrery-Vale, please.", True), ("Smith, please.", False)):
+        await armed.post(
+            CHAT, {"model": MODEL, "messages": [{"role": "user", "content": parts(CHAT, "Tamsin", second)}]}
+        )
+        assert amended(armed) is caught
+
+
+async def test_seams_of_texts_that_are_near_nothing_are_not_embedded(armed: Lethe) -> None:
+    system = [{"role": "system", "content": "Be brief, always."}]
+    for text, calls in (("Seven geese fly south.", 1), (SECOND, 2)):
+        before = armed.embedder.calls
+        await armed.post(CHAT, {"model": MODEL, "messages": [*system, {"role": "user", "content": text}]})
+        assert armed.embedder.calls - before == calls
+        assert not amended(armed)
+
+
 async def test_a_question_over_a_tool_s_strings_is_caught(armed: Lethe) -> None:
     for texts, caught in (((FIRST, SECOND), True), ((FIRST, HARMLESS), False)):
         tool = {"type": "function", "function": {"name": "f", "parameters": {"enum": list(texts)}}}
