@@ -1,5 +1,6 @@
 """Forget entries as JSON lines: all checked before one is sent, then sent in portions, however many there are."""
 
+import codecs
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,15 @@ from proxy.validation import parsed
 BATCH_ENTRIES = 256  # sent in one call, which is applied whole: this is what an interruption repeats
 BATCH_BYTES = 1024**2  # and so much text at most, below the server's limit for one call
 SHOWN_PROBLEMS = 5
+
+EXAMPLE = 'each line is one entry, such as {"question": "...", "answer": "..."}'
+_OTHERS = {  # what files that are none of lines begin with
+    codecs.BOM_UTF16_LE: "the file is UTF-16: save it as UTF-8",
+    codecs.BOM_UTF16_BE: "the file is UTF-16: save it as UTF-8",
+    b"\x1f\x8b": "the file is compressed: unpack it first, for example with 'gunzip -c FILE | lethe forget import -'",
+    b"PK\x03\x04": "the file is an archive or a spreadsheet: save its rows as JSON lines",
+    b"[": f"the file is a JSON list, not lines: {EXAMPLE}; \"jq -c '.[]' FILE\" writes them",
+}
 
 
 class BadLines(Exception):
@@ -50,6 +60,8 @@ def check_lines(file: Iterable[bytes], set_id: str) -> Iterator[int]:
     told: list[str] = []
     seen: dict[str, int] = {}
     for number, raw in _filled(file):
+        if not count:
+            _refuse_others(raw)
         try:
             line = _read(number, raw)
             check(parsed(EntryBody, line.body).record(set_id, ""))
@@ -101,8 +113,19 @@ def batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
 def _filled(file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """The lines that are not empty, with their numbers."""
     for number, raw in enumerate(file, 1):
-        if stripped := raw.strip():
+        if stripped := raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").strip():
             yield number, stripped
+
+
+def _refuse_others(first: bytes) -> None:
+    """Raises BadLines where a file is something else as a whole: its lines would be named one by one."""
+    for begins, told in _OTHERS.items():
+        if first.startswith(begins):
+            raise BadLines(told)
+    if first == b"{":
+        raise BadLines(f"the file is one JSON object over several lines: {EXAMPLE}")
+    if not first.startswith((b"{", b'"')):
+        raise BadLines(f"the file is not JSON: {EXAMPLE}")
 
 
 def _only_once(line: Line, seen: dict[str, int]) -> None:
@@ -114,11 +137,13 @@ def _only_once(line: Line, seen: dict[str, int]) -> None:
 def _read(number: int, raw: bytes) -> Line:
     body = orjson.loads(raw)
     if not isinstance(body, dict):
-        raise EntryError("not a JSON object")
+        raise EntryError(f"not a JSON object: {EXAMPLE}")
     return Line(number, body, len(raw))
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, orjson.JSONDecodeError) and "UTF-8" in error.msg:
+        return "not valid JSON (it is not UTF-8: save the file so)"
     if isinstance(error, orjson.JSONDecodeError):
         return f"not valid JSON ({error.msg}, column {error.colno})"
     return str(error)

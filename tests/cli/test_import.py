@@ -54,7 +54,7 @@ def questions(run: Run, forget: Forgetting) -> list[str]:
         (b'{"question": "x", "threshold": 2}', "'threshold': Input should be less than or equal to 1"),
         (b'{"question": "x", "answer": "..."}', "'answers' holds a text without a word in it"),
         (b'{"id": "first", "question": "x"}', "the id 'first' is that of line 1 too"),
-        (b"\xff\xfe", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON (it is not UTF-8: save the file so)"),
     ],
 )
 def test_a_bad_line_is_named_with_its_reason_and_nothing_is_imported(
@@ -77,6 +77,31 @@ def test_several_bad_lines_are_told_at_once_and_their_texts_are_not():
     told = str(caught.value).splitlines()
     assert [row.split(":")[0] for row in told] == [*(f"line {n}" for n in range(1, 6)), "and 4 more"]
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (line(1).decode().encode("utf-16"), "the file is UTF-16: save it as UTF-8"),
+        (b"\x1f\x8b\x08\x00", "the file is compressed: unpack it first"),
+        (b"PK\x03\x04", "an archive or a spreadsheet"),
+        (b'[\n  {"question": "a secret"}\n]', "the file is a JSON list, not lines"),
+        (b'{\n  "question": "a secret"\n}', "one JSON object over several lines"),
+        (b"question,answer\na secret,x\n", "the file is not JSON: each line is one entry"),
+        (b'"a secret"\n', "line 1: not a JSON object: each line is one entry"),
+    ],
+)
+def test_what_is_no_file_of_lines_is_told_as_a_whole(raw: bytes, told: str):
+    with pytest.raises(BadLines) as caught:
+        read_lines(raw.splitlines(keepends=True), "s")
+    assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "secret" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_passed_over():
+    (read,) = read_lines([b"\xef\xbb\xbf" + line(1)], "s")
+    assert read.number == 1
 
 
 def test_a_file_without_entries(run: Run, tmp_path: Path):
