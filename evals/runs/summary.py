@@ -45,7 +45,7 @@ def summarised(
     settings = folder.read(SETTINGS)
     arms = judged(folder, embedder, nli)
     order = [arm for arm in settings["arms"] if arm in arms]
-    never_saw = _ratios(judged(reference, None, None).get(RAW, ()), Role.FORGET) if reference else {}
+    never_saw = judged(reference, None, None).get(RAW, ()) if reference else ()
     found = {arm: _of_arm(arms[arm], arms.get(RAW), never_saw) for arm in order}
     for one in found.values():
         one["totals"]["utility_of_raw"] = _share_of_raw(one, found.get(RAW))
@@ -64,7 +64,7 @@ def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def _notes(settings: Mapping[str, Any], nli: Entailment | None, never_saw: Mapping[str, float]) -> list[str]:
+def _notes(settings: Mapping[str, Any], nli: Entailment | None, never_saw: Sequence[Judged]) -> list[str]:
     notes = []
     if not settings["probabilities"]:
         notes.append(NO_PROBABILITIES)
@@ -76,7 +76,7 @@ def _notes(settings: Mapping[str, Any], nli: Entailment | None, never_saw: Mappi
 # -- one arm
 
 
-def _of_arm(answers: Sequence[Judged], raw: Sequence[Judged] | None, never_saw: Mapping[str, float]) -> dict[str, Any]:
+def _of_arm(answers: Sequence[Judged], raw: Sequence[Judged] | None, never_saw: Sequence[Judged]) -> dict[str, Any]:
     subsets = list(dict.fromkeys(one.item.subset for one in answers))
     return {
         "sets": {name: _of_set([one for one in answers if one.item.subset == name]) for name in subsets},
@@ -99,7 +99,7 @@ def _estimate(answers: Sequence[Judged], metric: str) -> dict[str, Any]:
 
 
 def _totals(
-    answers: Sequence[Judged], raw: Sequence[Judged] | None, never_saw: Mapping[str, float]
+    answers: Sequence[Judged], raw: Sequence[Judged] | None, never_saw: Sequence[Judged]
 ) -> dict[str, float | None]:
     kept = _kept_sets(answers)
     forget = _means(answers, lambda item: item.role is Role.FORGET and not item.subset.endswith("_reworded"))
@@ -116,8 +116,8 @@ def _totals(
         "deviation_score": deviation_score(forget["rouge"], retain["rouge"])
         if "rouge" in forget and "rouge" in retain
         else None,
-        "forget_quality": _forget_quality(ratios, never_saw),
-        "privleak": _privleak(answers),
+        "forget_quality": _forget_quality(ratios, _ratios(never_saw, Role.FORGET)),
+        "privleak": _privleak(answers, never_saw),
         "fingerprint": _fingerprint(answers, raw),
     }
     return {name: value if value is None else round(value, 5) for name, value in found.items()}
@@ -152,10 +152,29 @@ def _forget_quality(measured: Mapping[str, float], never_saw: Mapping[str, float
     return forget_quality([measured[question] for question in common], [never_saw[question] for question in common])
 
 
-def _privleak(answers: Sequence[Judged]) -> float | None:
-    forget = [one.min_k for one in answers if one.item.subset == "forget" and one.min_k is not None]
-    unseen = [one.min_k for one in answers if one.item.role is Role.UNSEEN and one.min_k is not None]
-    return privleak(membership_auc(forget, unseen)) if forget and unseen else None
+def _privleak(answers: Sequence[Judged], never_saw: Sequence[Judged]) -> float | None:
+    """Beside a model that never saw the set, on the items of both; without one beside chance."""
+    measured, reference = _min_k(answers), _min_k(never_saw)
+    if not (measured.keys() & reference.keys()):
+        return privleak(found) if (found := _membership(measured)) is not None else None
+    common = measured.keys() & reference.keys()
+    found, known = (_membership({item: one[item] for item in common}) for one in (measured, reference))
+    return privleak(found, known) if found is not None and known is not None and known < 1 else None
+
+
+def _min_k(answers: Sequence[Judged]) -> dict[tuple[Role, str], float]:
+    """Scores of what must be forgotten and of what never was seen, by what is asked."""
+    return {
+        (one.item.role, one.item.question): one.min_k
+        for one in answers
+        if one.min_k is not None and (one.item.subset == "forget" or one.item.role is Role.UNSEEN)
+    }
+
+
+def _membership(scores: Mapping[tuple[Role, str], float]) -> float | None:
+    forget = [score for (role, _), score in scores.items() if role is not Role.UNSEEN]
+    unseen = [score for (role, _), score in scores.items() if role is Role.UNSEEN]
+    return membership_auc(forget, unseen) if forget and unseen else None
 
 
 def _fingerprint(answers: Sequence[Judged], raw: Sequence[Judged] | None) -> float | None:

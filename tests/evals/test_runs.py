@@ -289,6 +289,21 @@ async def test_forget_quality_needs_a_reference(lethe: ScriptedLethe, tmp_path: 
     assert not any("--reference" in note for note in summary["notes"])
 
 
+async def test_privleak_is_taken_beside_the_model_that_never_saw_the_set(lethe: ScriptedLethe, tmp_path: Path) -> None:
+    """The scripted server scores by length, whoever is asked: what is told apart for its length is no membership."""
+    folder = await carried_out(lethe, tmp_path / "run")
+    reference = await carried_out(lethe, tmp_path / "reference", [ARMS[0]])
+    alone = summarised(folder, None, None)["arms"]["raw"]["totals"]["privleak"]
+    # Minus the mean of the lower 40 %: log 4 ("born") and log 6 ("clocks") against log 6 ("nobody") for six others.
+    auc = (6 * 1 + 6 * 0.5) / 12
+    assert alone == pytest.approx(((1 - auc) - 0.5) / 0.5 * 100)
+    assert summarised(folder, None, None, reference)["arms"]["raw"]["totals"]["privleak"] == 0
+    scores = (reference.path / SCORES).read_text().splitlines()
+    fewer = [line for line in scores if '"unseen/0"' in line or '"forget' in line]
+    (reference.path / SCORES).write_text("\n".join(fewer).replace('"unseen/0"', '"unseen/1"') + "\n")
+    assert summarised(folder, None, None, reference)["arms"]["raw"]["totals"]["privleak"] == 0  # items of both alone
+
+
 async def test_leaks_over_many_draws(lethe: ScriptedLethe, tmp_path: Path) -> None:
     folder = await carried_out(lethe, tmp_path, samples=10, probabilities=False)
     sets = summarised(folder, None, None)["arms"]["raw"]["sets"]
