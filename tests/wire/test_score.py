@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import Raw, Script, tokens_of
-from tests.wire.assistants import adapter_of
+from tests.wire.assistants import LADDER, TOGETHER, adapter_of
 from tests.wire.harness import ANSWER, HARMLESS, QUESTION, Lethe, chat_body
 
 TRUTH = "two words"
@@ -85,6 +85,21 @@ async def test_an_armed_answer_is_scored_token_by_token_with_the_offset_of_the_a
     lengths = [len(body["prompt"]) for body in bodies]
     assert lengths[0] == max(lengths)  # it leaves in the cache what the others read
     assert sorted(lengths) == list(range(min(lengths), min(lengths) + count))
+
+
+async def test_offset_and_note_together_are_scored_behind_the_note_and_armed(loaded: Lethe) -> None:
+    count = tokens_of({"prompt": TRUTH})
+    lengths = {}
+    for rung, policy in (("offset", LADDER), ("offset_instruct", TOGETHER)):
+        await loaded.admin("PATCH", "/sets/art", {"policy": policy})
+        loaded.engine.scripts(*[next_token(-0.5, count)] * count)
+        seen = len(loaded.engine.seen)
+        reply = await loaded.admin("POST", "/score", scores(QUESTION, TRUTH))
+        assert (reply.status, reply.body["rung"]) == (200, rung), reply.raw
+        bodies = [asked.body for asked in loaded.engine.seen[seen:] if asked.path == "/v1/completions"]
+        assert [body["vllm_xargs"]["lethe_weights"] for body in bodies] == [[-0.75]] * count
+        lengths[rung] = min(len(body["prompt"]) for body in bodies)
+    assert lengths["offset_instruct"] > lengths["offset"] + 50  # the note
 
 
 async def test_an_engine_that_tells_no_probabilities_is_at_fault(lethe: Lethe) -> None:
