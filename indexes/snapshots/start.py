@@ -36,9 +36,7 @@ def _opened(path: Path, ledger: Ledger, made_of: MadeOf, sealing: SealingKeys | 
     _refuse(made_of.differs(head))
     _refuse(_foreign(head["generation"], head["history"], ledger))
     index = ForgetIndex(made_of.dimensions, sealing=sealing, base=load(path))
-    with (
-        ledger.snapshot()
-    ):  # not around `load`, which may take seconds: databases end transactions in which nothing happens
+    with ledger.snapshot():  # begun after `load`: databases end transactions in which nothing happens for seconds
         _put_sets(index, ledger, made_of)
     return index
 

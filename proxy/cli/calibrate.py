@@ -64,14 +64,14 @@ def calibrate(
     lethe calibrate --set authors --retain questions.jsonl --report calibration
     lethe calibrate --set authors --retain questions.jsonl --forget paraphrases.jsonl#text --apply
     """
-    held = admin.call("GET", f"/admin/v1/sets/{quote(set_id, safe='')}")
-    entries = [entry for entry in _entries(admin, set_id) if entry.state is not State.DISABLED]
     try:
+        others, given = (_spread(_texts(sources), most) for sources in (retain, forget))
         under_test = GateUnderTest(OnnxEmbedder(embedder or load(None).embedder_path, threads=2))
-        others = _spread(_texts(retain), most)
-        asked = _positives(entries, forget, others, most, seed)
     except (RowsError, EmbedderError) as error:
         fail(str(error), USAGE)
+    held = admin.call("GET", f"/admin/v1/sets/{quote(set_id, safe='')}")
+    entries = [entry for entry in _entries(admin, set_id) if entry.state is not State.DISABLED]
+    asked = _positives(entries, given, others, most, seed)
     if not entries or not asked:
         fail(f"set '{set_id}' has no entry with text to calibrate with: give --forget FILE", USAGE)
     if not others:
@@ -134,9 +134,8 @@ def _spread(texts: Sequence[str], most: int) -> list[str]:
 
 
 def _positives(
-    entries: Sequence[Entry], forget: Sequence[str], others: Sequence[str], most: int, seed: int
+    entries: Sequence[Entry], given: Sequence[str], others: Sequence[str], most: int, seed: int
 ) -> list[tuple[str, str]]:
-    given = _spread(_texts(forget), most)
     own = _spread([text for entry in entries if entry.kind is not Kind.PASSAGE for text in entry.texts], most)
     known = families(others) if others else families()
     found = [(text, "given") for text in given]
