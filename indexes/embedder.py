@@ -16,6 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from indexes.vectors import Vectors
 
 BATCH = 32  # texts per forward pass: beyond, padding costs more than batching saves on a CPU
+ENCODED = 4096  # texts that are split into tokens at a time: beyond, their tokens would take more than their vectors
 OVERLAP = 64  # tokens that two neighbouring pieces of a long text share: every window of 24 words lies in one of them
 
 WORD_START = "\u2581"  # marks the beginning of a word in vocabularies that do not mark what continues one
@@ -125,10 +126,10 @@ class OnnxEmbedder:
             raise EmbedderError(
                 f"the embedder in {folder} does not load ({type(error).__name__}): run 'make models' to remake it"
             ) from error
+        self._tokenizer.no_padding()  # some files say otherwise; each batch is padded to its own longest text
         self._pieces = Tokenizer.from_str(self._tokenizer.to_str())
         self._pieces.enable_truncation(self.card.max_tokens, stride=min(OVERLAP, self.card.max_tokens // 4))
         self._tokenizer.enable_truncation(self.card.max_tokens)
-        self._tokenizer.enable_padding()
         self._inputs = {node.name for node in self._session.get_inputs()}
         made = self._session.get_outputs()[0].shape[-1]
         if isinstance(made, int) and made != self.card.dimensions:
@@ -160,10 +161,13 @@ class OnnxEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # neighbours in length share little padding
-        for first in range(0, len(order), BATCH):
-            rows = order[first : first + BATCH]
-            vectors[rows] = self._forward([self.card.prefix_query + texts[i] for i in rows])
+        for start in range(0, len(texts), ENCODED):
+            some = texts[start : start + ENCODED]
+            encoded = self._tokenizer.encode_batch([self.card.prefix_query + text for text in some])
+            order = sorted(range(len(some)), key=lambda i: len(encoded[i].ids))  # neighbours share little padding
+            for first in range(0, len(order), BATCH):
+                rows = order[first : first + BATCH]
+                vectors[[start + row for row in rows]] = self._pooled(*self._states([encoded[row] for row in rows]))
         return vectors
 
     @property
@@ -181,34 +185,28 @@ class OnnxEmbedder:
         hidden: dict[tuple[int, int], Vectors] = {}
         for first in range(0, len(order), BATCH):
             batch = order[first : first + BATCH]
-            states = self._states([pieces[number][place] for number, place in batch])
+            states, _ = self._states([pieces[number][place] for number, place in batch])
             for at, rows in zip(batch, states, strict=True):
                 hidden[at] = rows[: len(pieces[at[0]][at[1]].ids)]
         return [
-            _pooled(some, [hidden[number, place] for place in range(len(some))], spans[number], len(prefix))
+            _spans_of(some, [hidden[number, place] for place in range(len(some))], spans[number], len(prefix))
             for number, some in enumerate(pieces)
         ]
 
-    def _states(self, encoded: Sequence[Encoding]) -> Vectors:
-        """The last hidden states of pieces of text, [pieces, longest, dimensions]."""
+    def _states(self, encoded: Sequence[Encoding]) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        """The last hidden states of pieces of text, [pieces, longest, dimensions], and which are of tokens (1)."""
         longest = max(len(e.ids) for e in encoded)
         ids = np.zeros((len(encoded), longest), np.int64)
         mask = np.zeros_like(ids)
         for row, e in enumerate(encoded):
             ids[row, : len(e.ids)], mask[row, : len(e.ids)] = e.ids, 1
-        return self._run(ids, mask)
-
-    def _run(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Vectors:
         feed = {"input_ids": ids, "attention_mask": mask}
         if "token_type_ids" in self._inputs:
             feed["token_type_ids"] = np.zeros_like(mask)
-        hidden: Vectors = self._session.run(None, feed)[0]
-        return hidden
+        return self._session.run(None, feed)[0], mask
 
-    def _forward(self, texts: list[str]) -> Vectors:
-        encoded = self._tokenizer.encode_batch(texts)
-        mask = np.array([e.attention_mask for e in encoded], np.int64)
-        hidden = self._run(np.array([e.ids for e in encoded], np.int64), mask)
+    def _pooled(self, hidden: Vectors, mask: npt.NDArray[np.int64]) -> Vectors:
+        """One vector a text, as the card wants it."""
         if self.card.pooling == "cls":
             pooled = hidden[:, 0]
         else:
@@ -220,7 +218,7 @@ class OnnxEmbedder:
         return result
 
 
-def _pooled(pieces: Sequence[Encoding], states: Sequence[Vectors], spans: Sequence[Span], prefix: int) -> InContext:
+def _spans_of(pieces: Sequence[Encoding], states: Sequence[Vectors], spans: Sequence[Span], prefix: int) -> InContext:
     """Vectors of spans of a text from the states of its pieces' tokens. `prefix` characters stand before the text."""
     vectors = np.zeros((len(spans), states[0].shape[1]), np.float32)
     exact = np.zeros(len(spans), np.bool_)

@@ -32,6 +32,7 @@ TEXTS = [
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedder_module, "BATCH", 4)  # so that few texts make several batches
+    monkeypatch.setattr(embedder_module, "ENCODED", 6)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,27 @@ def test_a_text_has_one_vector_whatever_stands_beside_it(embedder: Embedder) -> 
     np.testing.assert_allclose(embedder.embed(TEXTS[::-1])[::-1], together, atol=1e-5)
     some = [0, 1, 2, 3, len(TEXTS) - 1]
     np.testing.assert_allclose(np.concatenate([embedder.embed([TEXTS[i]]) for i in some]), together[some], atol=1e-5)
+
+
+def test_a_file_that_pads_to_a_fixed_length_changes_nothing(onnx: OnnxEmbedder, tmp_path: Path) -> None:
+    """As sentence-transformers' own files do."""
+    for name in ("model.onnx", "embedder.json"):
+        (tmp_path / name).symlink_to(FOLDER / name)
+    told = json.loads((FOLDER / "tokenizer.json").read_text())
+    told["padding"] = {
+        "strategy": {"Fixed": 128},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told))
+    padding = OnnxEmbedder(tmp_path, threads=1)
+    np.testing.assert_array_equal(padding.embed(TEXTS), onnx.embed(TEXTS))
+    spans = [[(0, len(text))] for text in TEXTS]
+    for one, other in zip(padding.embed_in_context(TEXTS, spans), onnx.embed_in_context(TEXTS, spans), strict=True):
+        np.testing.assert_array_equal(one.vectors, other.vectors)
 
 
 def test_threads_may_share_an_embedder(embedder: Embedder) -> None:
