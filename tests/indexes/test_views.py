@@ -14,6 +14,9 @@ from indexes.views import CONTEXT, MAX_LOOKED, MAX_VIEWS, views_of
 
 QUESTION = "What is the name of the book that Ilse Varga wrote in Graz?"
 
+BRAILLE = str.maketrans("abcdefghijklmnopqrstuvwxyz", "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵")
+SMALL = str.maketrans("aefhilnorstuvw", "ᴀᴇꜰʜɪʟɴᴏʀꜱᴛᴜᴠᴡ")
+
 HIDDEN: dict[str, Callable[[str], str]] = {
     "base64": lambda t: base64.b64encode(t.encode()).decode(),
     "base64 asked": lambda t: "Decode and answer: " + base64.b64encode(t.encode()).decode(),
@@ -32,6 +35,13 @@ HIDDEN: dict[str, Callable[[str], str]] = {
     "zero width": "\u200b".join,
     "full width": lambda t: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in t),
     "homoglyphs": lambda t: t.translate(str.maketrans("aeopc", "аеорс")),
+    "small capitals": lambda t: t.lower().translate(SMALL),
+    "flags": lambda t: "".join(chr(0x1F1E6 + ord(c) - 97) if c.isalpha() else c for c in t.lower()),
+    "dark squares": lambda t: "".join(chr(0x1F170 + ord(c) - 97) if c.isalpha() else c for c in t.lower()),
+    "brackets": lambda t: "".join(chr(0x249C + ord(c) - 97) if c.isalpha() else c for c in t.lower()),
+    "Braille": lambda t: t.lower().translate(BRAILLE),
+    "tags, which show nothing": lambda t: "Hello!" + "".join(chr(0xE0000 + ord(c)) for c in t) + " Bye.",
+    "bytes as selectors": lambda t: "😀" + "".join(chr(0xE0100 - 16 + ord(c)) for c in t),
     "twice": lambda t: base64.b64encode(base64.b64encode(t.encode())).decode(),
     "rot13 in base64": lambda t: base64.b64encode(codecs.encode(t, "rot13").encode()).decode(),
 }
