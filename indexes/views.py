@@ -22,6 +22,7 @@ from functools import lru_cache
 from itertools import pairwise
 from urllib.parse import unquote
 
+from indexes.drawn import LOOK_ALIKES, read
 from indexes.names.common import FUNCTION_WORDS
 
 MAX_LOOKED = 65536  # characters at either end of a text; a 16k-token prompt has as many
@@ -93,10 +94,6 @@ def _same_start(a: str, b: str) -> int:
 
 _LATIN = re.compile(r"[A-Za-z]")
 _WORD = re.compile(r"\w+")
-_LOOK_ALIKES = str.maketrans(
-    "аеорсухіїјѕһԁԛԝґвкмнтгбАВЕЗІЇЈКМНОРСТУХЅԌԜɑɡɩıοανρτυικηχωεσβγΑΒΕΖΗΙΚΜΝΟΡΤΥΧⅼⅰ",
-    "aeopcyxiijshdqwrbkmhtr6ABE3IIJKMHOPCTYXSGWagiioavptuiknxweoByABEZHIKMNOPTYXli",
-)
 
 
 def _plain(text: str) -> str:
@@ -119,7 +116,7 @@ def _undisguised(word: str, *, alone: bool) -> str:
     """A word with look-alikes read as Latin; one without any Latin letter only among Latin words."""
     if word.isascii() or not (alone or _LATIN.search(word)):
         return word
-    drawn = word.translate(_LOOK_ALIKES)
+    drawn = word.translate(LOOK_ALIKES)
     return drawn if drawn.isascii() else word
 
 
@@ -319,7 +316,10 @@ def _segments(text: str) -> Iterator[tuple[int, int]]:
 
 Steps = dict[str, Callable[[str], str]]
 
-DECODING: Steps = {"plain": _plain, "escapes": _escaped, "url": _url, "binary": _bits, "hex": _hex, "base64": _base64}
+DECODING: Steps = {
+    **{"signs": read, "plain": _plain, "escapes": _escaped, "url": _url},
+    **{"binary": _bits, "hex": _hex, "base64": _base64},
+}
 """Undone first, as often as they are nested, so that no code is read as words."""
 
 REWRITING: Steps = {"spaced": _spaced, "leet": _leet, "turned": _turned}

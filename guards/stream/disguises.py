@@ -15,12 +15,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from guards.stream.codes import Base64Reader, Coded, HexReader
-from guards.stream.escapes import Escaped
+from guards.stream.drawn import Signs
+from guards.stream.escapes import Escapes
+from guards.stream.stretches import Stretches
+from indexes.drawn import LETTERS
 from indexes.phrases import PASSAGE_WORDS, ROOT, Hit, PhraseTable, PhraseWalk
 from indexes.words import Word
 
 MAX_SPELLINGS = 512  # ways to part letters that are set apart into words, followed at once; real names have few
-_LEET = str.maketrans("0134578", "oieastb")
+_LEET = {**str.maketrans("0134578", "oieastb"), **{code: ord(letter) for code, letter in LETTERS.items()}}
 _ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")  # normal forms are lower case
 
 
@@ -56,12 +59,13 @@ def disguises(table: PhraseTable, forbidden: Callable[[int], bool]) -> list[Disg
         SetApart(table, forbidden),
         Coded(table, forbidden, Base64Reader()),
         Coded(table, forbidden, HexReader()),
-        Escaped(table, forbidden),
+        Stretches(table, forbidden, Escapes),
+        Stretches(table, forbidden, Signs),
     ]
 
 
 class Respelled:
-    """Each word in another spelling: digits for letters, rot13, its letters turned round."""
+    """Each word in another spelling: digits and look-alikes for letters, rot13, its letters turned round."""
 
     by_words = True
 

@@ -1,17 +1,12 @@
-"""Escapes in a text, read as they stream: `%20`, `&#73;`, `&nbsp;`, `\\u0049`, `\\x49`. What is none stands for itself.
-
-A disguise (see `disguises`) that reads a text character by character, but only where escapes are: from the first
-character that could begin one, with the text before it in which a phrase may have begun, until nothing is under way
-that holds an escape. Elsewhere it would read what the phrase filter reads itself.
-"""
+"""Escapes in a text: `%20`, `&#73;`, `&nbsp;`, `\\u0049`, `\\x49`. What is none stands for itself."""
 
 import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from guards.stream.codes import Utf8
-from indexes.phrases import Hit, PhraseTable, PhraseWalk
-from indexes.words import Word, WordStream
+from guards.stream.stretches import Stretch
+from indexes.phrases import Hit, PhraseTable
 
 _FIRST = re.compile(r"[%&\\]")
 _WHOLE = re.compile(
@@ -23,93 +18,23 @@ _PART = re.compile(
 _NO_CHARACTER = "\ufffd"
 
 
-class Escaped:
-    """Implements `Disguise`."""
-
-    by_words = False
-
-    def __init__(self, table: PhraseTable, forbidden: Callable[[int], bool]) -> None:
-        self._table = table
-        self._forbidden = forbidden
-        self._tail = ""
-        """The end of the text so far, as much as a phrase can reach back."""
-        self._end = 0
-        self._reading: _Reading | None = None
-
-    def start(self, *, in_word: bool) -> int | None:
-        return self._reading.start() if self._reading else None
-
-    def finish(self) -> list[Hit]:
-        return self._reading.finish(self._end) if self._reading else []
-
-    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
-        hits: list[Hit] = []
-        place = 0
-        while place < len(text):
-            began = place
-            if self._reading is None:
-                first = _FIRST.search(text, place)
-                place = first.start() if first else len(text)
-                self._remember(text[began:place])
-                if first:
-                    self._reading = self._begun(offset + place)
-                continue
-            while self._reading is not None and place < len(text):
-                hits += self._reading.take(text[place], offset + place)
-                place += 1
-                if self._reading.over():
-                    self._reading = None
-            self._remember(text[began:place])
-        if text:
-            self._end = offset + len(text)
-        return hits
-
-    def _remember(self, text: str) -> None:
-        self._tail = (self._tail + text)[-self._table.longest_span - 1 :]
-
-    def _begun(self, place: int) -> "_Reading":
-        """A reading that has read the words before a place; the first of the tail may have lost its beginning."""
-        before = self._tail
-        if len(before) > self._table.longest_span:
-            parts = before.split(maxsplit=1)
-            before = before[len(before) - len(parts[1]) :] if len(parts) > 1 else ""
-        return _Reading(self._table, self._forbidden, before, place)
-
-
-class _Reading:
+class Escapes(Stretch):
     """A stretch of text with escapes."""
 
+    FIRST = _FIRST
+
     def __init__(self, table: PhraseTable, forbidden: Callable[[int], bool], before: str, place: int) -> None:
-        self._table = table
-        self._words = WordStream()
-        self._walk = PhraseWalk(table, forbidden)
-        self._origin: list[int] = []
-        """For each decoded character, where in the raw text it begins."""
         self._open = ""
         """What could become an escape."""
         self._open_at = place
         self._utf8 = Utf8()
         self._bytes_at = place
-        self._last = place
-        """Where the last escape ended, or what could be one began."""
-        self._decoded(before, range(place - len(before), place), place)
+        super().__init__(table, forbidden, before, place)
 
-    def start(self) -> int | None:
-        pending = self._bytes_at if self._utf8.wanted else self._open_at if self._open else None
-        if self._words.open_longer_than(self._table.longest_word):
-            return pending
-        places = [place for place in (self._walk.start, self._words.open_start) if place is not None]
-        return self._origin[min(places)] if places else pending
-
-    def over(self) -> bool:
-        """True where all that is under way began after the last escape: it is plain."""
-        if self._open or self._utf8.wanted:
-            return False
-        start = self.start()
-        return start is None or start >= self._last
+    def pending(self) -> int | None:
+        return self._bytes_at if self._utf8.wanted else self._open_at if self._open else None
 
     def take(self, char: str, place: int) -> list[Hit]:
-        """Takes the next character; the phrases that it completes."""
         hits: list[Hit] = []
         if self._open:
             whole = self._open + char
@@ -127,8 +52,7 @@ class _Reading:
         return hits + self._character(char, place, place + 1)
 
     def finish(self, end: int) -> list[Hit]:
-        """Ends the text."""
-        return self._plain(end) + self._found(self._words.finish(), end)
+        return self._plain(end) + super().finish(end)
 
     def _escape(self, whole: str, end: int) -> list[Hit]:
         at, self._last = self._open_at, end
@@ -157,10 +81,3 @@ class _Reading:
     def _character(self, text: str, at: int, end: int) -> list[Hit]:
         self._utf8.reset()
         return self._decoded(text, [at] * len(text), end)
-
-    def _decoded(self, text: str, origin: Sequence[int], end: int) -> list[Hit]:
-        self._origin += origin
-        return self._found(self._words.feed(text), end)
-
-    def _found(self, words: list[Word], end: int) -> list[Hit]:
-        return [Hit(hit.slot, self._origin[hit.start], end) for hit in self._walk.advance(words)] if words else []

@@ -17,6 +17,15 @@ PHRASE = "Ilse Okonkwo-Brandt"
 OTHER = "the seventh harbour of Tamsin"
 LEET = str.maketrans("oieastb", "0134578")
 
+SMALL = str.maketrans("abdeilnorst", "ᴀʙᴅᴇɪʟɴᴏʀꜱᴛ")
+BRAILLE = str.maketrans("abcdefghijklmnopqrstuvwxyz", "⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵")
+
+
+def shifted(text: str, start: int) -> str:
+    """Letters as those of another alphabet, which begins at a code point."""
+    return "".join(chr(start + ord(char) - ord("a")) if char.isalpha() else char for char in text.lower())
+
+
 WRITTEN: dict[str, Callable[[str], str]] = {
     "plain": str,
     "rot13": lambda text: codecs.encode(text, "rot13"),
@@ -35,6 +44,20 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "hard spaces": lambda text: text.replace(" ", "&nbsp;"),
     "escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
     "some escapes": lambda text: text.replace("e", "\\x65"),
+    "look-alikes": lambda text: text.translate(str.maketrans("aeopcyIO", "аеорсуІО")),
+    "look-alikes of two scripts": lambda text: text.replace("o", "ο").replace("a", "а"),
+    "small capitals": lambda text: text.lower().translate(SMALL),
+    "flags": lambda text: shifted(text, 0x1F1E6),
+    "dark squares": lambda text: shifted(text, 0x1F170),
+    "dark circles": lambda text: shifted(text, 0x1F150),
+    "circles": lambda text: shifted(text, 0x24D0),
+    "brackets": lambda text: shifted(text, 0x249C),
+    "bold": lambda text: shifted(text, 0x1D41A),
+    "half of it in flags": lambda text: text[: len(text) // 2] + shifted(text[len(text) // 2 :], 0x1F1E6),
+    "Braille": lambda text: text.lower().translate(BRAILLE),
+    "tags, which show nothing": lambda text: "".join(chr(0xE0000 + ord(char)) for char in text),
+    "tags inside a word": lambda text: f"Yes{''.join(chr(0xE0000 + ord(char)) for char in text)}terday",
+    "bytes as selectors": lambda text: "".join(chr(0xE0100 - 16 + ord(char)) for char in text),
     "hexadecimal": lambda text: text.encode().hex(),
     "hexadecimal apart": lambda text: text.encode().hex(" "),
     "hexadecimal, as numbers": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
@@ -107,6 +130,8 @@ ORDINARY = [
     "At 50% off & more: R&D costs 100%, C:\\users\\x41 &c. A&B; &unknown; %zz %4 \\u00 &#; done.",
     "https://example.org/?q=caf%C3%A9+bar&x=%E6%9D%B1%E4%BA%AC &lt;b&gt; \\n \\u0041 \\ud83c",
     "Ünïcödé, 東京, Москва and emoji 🎻 pass as well.\n\n- one\n- two\n",
+    "🇫🇷 🅰️ ❤️ ⠿ ⓘ Сегодня хорошая погода, а завтра дождь. ɪᴘᴀ [ˈlɪtl̩]",
+    "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f is a flag, too.",
 ]
 
 
@@ -151,7 +176,24 @@ def test_arguments_of_tools_are_read_in_disguise_too(table: PhraseTable) -> None
     assert out == text[:10]
 
 
-JUNK = ("a ", "4d", "TWFy", "A1b2", "e", "=\n", "%41", "%", "%e6", "a%20", "&amp;", "\\u0041")
+JUNK = (
+    "🇦",
+    "\U000e0061",
+    "⠁ ",
+    "о",
+    "a ",
+    "4d",
+    "TWFy",
+    "A1b2",
+    "e",
+    "=\n",
+    "%41",
+    "%",
+    "%e6",
+    "a%20",
+    "&amp;",
+    "\\u0041",
+)
 
 
 @pytest.mark.parametrize("junk", JUNK)
