@@ -15,7 +15,7 @@ from indexes.ledger.postgres import PostgresLedger
 from indexes.ledger.records import Conflict, LedgerCorrupt, LedgerError, Member, NewEntry, Once, StoredKey
 from indexes.ledger.sql import SqlLedger
 from indexes.ledger.sqlite import SqliteLedger
-from tests.indexes.ledger.test_contract import ENTRY, MODEL, rows, snapshot
+from tests.indexes.ledger.stored import ENTRY, MODEL, rows, snapshot
 
 Open = Callable[[str], SqlLedger]
 
