@@ -13,7 +13,8 @@ import numpy as np
 
 from guards.stream.kin import About, Named, kin, subjects
 from guards.stream.meaning import Stated, stated, statements
-from indexes.ledger.records import LedgerError, Missing
+from indexes.entries import Entry
+from indexes.ledger.records import LedgerError
 from indexes.matches import Match
 from proxy.catalogue.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
@@ -55,26 +56,32 @@ class Told:
     async def _of(self, matches: Sequence[Match], generation: Served) -> list[tuple[Match, _Known]]:
         """What is known of the entries of some matches, but for those that were removed meanwhile."""
         kept = self._known.setdefault(generation.reading, OrderedDict())
-        found: dict[Version, _Known] = {}
-        texts: dict[Version, tuple[list[str], Named]] = {}
         versions = [(match, (match.entry_id, generation.slot(match.slot).born)) for match in matches]
-        for match, version in versions:
+        found: dict[Version, _Known] = {}
+        new: dict[str, Version] = {}
+        for _, version in versions:
             if version in kept:
                 found[version] = kept[version]
                 kept.move_to_end(version)
-                continue
-            try:
-                entry = await self._catalogue.entry(match.set_id, match.entry_id)
-            except Missing:  # removed since the request was decided
-                continue
-            except LedgerError as error:
-                raise GuardUnavailable("the answer could not be checked", retry_after_s=1) from error
-            texts[version] = statements(entry), subjects(entry)
+            else:
+                new[version[0]] = version
+        texts: dict[Version, tuple[list[str], Named]] = {}
+        for entry in await self._read(list(new)):
+            texts[new[entry.id]] = statements(entry), subjects(entry)
             if sum(len(said) for said, _ in texts.values()) >= AT_ONCE:
                 found |= await self._learn(texts, generation.reading)
                 texts = {}
         found |= await self._learn(texts, generation.reading)
         return [(match, found[version]) for match, version in versions if version in found]
+
+    async def _read(self, ids: Sequence[str]) -> list[Entry]:
+        """Entries that still are there, in one read: each waits for the changes that are being committed."""
+        if not ids:
+            return []
+        try:
+            return await self._catalogue.entries_of(ids)
+        except LedgerError as error:
+            raise GuardUnavailable("the answer could not be checked", retry_after_s=1) from error
 
     async def _learn(self, texts: Mapping[Version, tuple[list[str], Named]], reading: Reading) -> dict[Version, _Known]:
         flat = [text for said, _ in texts.values() for text in said]

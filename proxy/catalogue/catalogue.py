@@ -11,7 +11,7 @@ Its parts, each in a file of its own
 - `shared`     what all processes know beside entries: experiments, assistants in use
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from guards.policy import Policy
 from indexes.entries import Entry, Storage
@@ -96,6 +96,10 @@ class Catalogue:
     async def entry(self, set_id: str, entry_id: str) -> Entry:
         """Raises Missing."""
         return await self.enforcing.ask(lambda ledger: ledger.entry(set_id, entry_id))
+
+    async def entries_of(self, ids: Sequence[str]) -> list[Entry]:
+        """Those that are there, by id."""
+        return await self.enforcing.ask(lambda ledger: ledger.entries_of(ids))
 
     async def entries(self, set_id: str | None, after: str, limit: int) -> list[Entry]:
         """Entries by id, after a given one. Raises Missing."""

@@ -8,7 +8,7 @@ import pytest
 
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.forget_index import ForgetIndex
-from indexes.ledger.records import LedgerError, Missing
+from indexes.ledger.records import LedgerError
 from indexes.matches import Match, Via
 from indexes.told import cues
 from indexes.vectors import Vectors
@@ -43,16 +43,15 @@ class Ledger:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = {entry.id: entry for entry in entries}
-        self.read = 0
+        self.calls = self.read = 0
         self.broken = False
 
-    async def entry(self, _: str, entry_id: str) -> Entry:
-        self.read += 1
+    async def entries_of(self, ids: Sequence[str]) -> list[Entry]:
+        self.calls += 1
+        self.read += len(ids)
         if self.broken:
             raise LedgerError
-        if entry_id not in self.entries:
-            raise Missing
-        return self.entries[entry_id]
+        return [self.entries[one] for one in ids if one in self.entries]
 
 
 def fact(number: int) -> Entry:
@@ -85,11 +84,12 @@ async def meter() -> AsyncIterator[SignalMeter]:
     one.close()
 
 
-async def test_it_is_read_once(meter: SignalMeter) -> None:
+async def test_it_is_read_once_and_all_together(meter: SignalMeter) -> None:
+    """What was matched, then those about the same: each read waits for the changes that are being committed."""
     bench = Bench([fact(n) for n in range(3)], meter, Counting())
     assert await bench.asked() == ["e0", "e1", "e2"]
     assert await bench.asked(1) == ["e1", "e0", "e2"]
-    assert bench.ledger.read == 3
+    assert (bench.ledger.calls, bench.ledger.read) == (2, 3)
 
 
 async def test_what_was_embedded_before_a_deadline_is_kept(meter: SignalMeter) -> None:

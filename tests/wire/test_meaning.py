@@ -1,7 +1,7 @@
 """Sentences of an answer that tell it in words which no other filter holds against them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -145,10 +145,10 @@ async def test_judging_has_a_time_limit_and_breaks_off_what_was_begun(engine: Fa
 
 
 async def test_a_ledger_that_cannot_be_read_fails_closed(armed: Lethe, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def failing(set_id: str, entry_id: str) -> None:
+    async def failing(ids: Sequence[str]) -> None:
         raise LedgerError
 
-    monkeypatch.setattr(armed.server.catalogue, "entry", failing)
+    monkeypatch.setattr(armed.server.catalogue, "entries_of", failing)
     armed.engine.answers(*pieces(FINE))
     assert (await armed.chat(TOWN)).status == 503
 
