@@ -153,3 +153,12 @@ def test_offset_and_note_together(ladder: tuple[Rung, ...], raised: int, expecte
     assert isinstance(bare, Amend)
     assert (bare.rung, bare.offset) == (Rung.INSTRUCT, None)
     assert gate.lacks(near, {}) == "uld"
+
+
+def test_an_assistant_is_lacking_only_where_it_is_wanted() -> None:
+    near = replace(NEAR, score=0.9)
+    gate = Gate("s1", SUBTRACTING)
+    assert gate.lacks((near,), {}) == SUBTRACTING.assistant
+    assert gate.lacks((replace(near, state=State.OBSERVE),), {}) is None  # nothing follows from it
+    assert gate.lacks((), {}) is None
+    assert Gate("s1", replace(SUBTRACTING, on_match=(Rung.INSTRUCT,))).lacks((near,), {}) is None
