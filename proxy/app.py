@@ -37,6 +37,7 @@ from proxy.config import LOOPBACK, Config, ConfigError, Listen
 from proxy.decide import Decider
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
+from proxy.logs import of_libraries
 from proxy.meaning import Meaning
 from proxy.metrics import Metrics
 from proxy.rates import Rates
@@ -237,8 +238,9 @@ async def _site(server: Server, listen: Listen, routes: list[web.RouteDef], name
     app[SERVER] = server
     app.add_routes(routes)
     # A client that leaves must stop the generation in the engine, so its handler is cancelled at once.
+    drain_s = server.config.limits.drain_s
     runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, shutdown_timeout=server.config.limits.drain_s
+        app, handler_cancellation=True, access_log=None, logger=of_libraries(), shutdown_timeout=drain_s
     )
     await runner.setup()
     try:

@@ -14,8 +14,32 @@ def raised_at(error: BaseException) -> str:
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
 
 
+def unquoted(record: logging.LogRecord) -> bool:
+    """Logs a record of a library by its wording and what was raised; False: nobody else is to have it.
+
+    Its arguments, the message of its error and what follows a line end quote what a client sent.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    raised = {"fault": type(error).__name__, "at": raised_at(error)} if error else {}
+    said = str(record.msg).partition("\n")[0]
+    structlog.get_logger(record.name).log(record.levelno, "library", said=said, **raised)
+    return False
+
+
+def of_libraries() -> logging.Logger:
+    """The logger for those who quote in their records, such as the HTTP server what it could not parse."""
+    logger = logging.getLogger("lethe.libraries")
+    if unquoted not in logger.filters:
+        logger.addFilter(unquoted)
+    return logger
+
+
 def configure(level: str) -> None:
-    """Plain lines on a terminal, JSON elsewhere."""
+    """Plain lines on a terminal, JSON elsewhere; what libraries log, too."""
+    others = logging.StreamHandler()
+    others.setLevel(logging.WARNING)
+    others.addFilter(unquoted)
+    logging.getLogger().handlers = [others]
     human = sys.stderr.isatty()
     structlog.configure(
         processors=[

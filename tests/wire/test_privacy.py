@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
+import structlog
 
+from proxy.logs import configure
 from tests.fakes.vllm_shapes import Close, Raw, Say, Script
 from tests.wire.harness import ADMIN_KEY, CHAT, COMPLETIONS, Lethe, chat_body
 
@@ -122,3 +125,45 @@ def test_records_do_not_show_their_texts() -> None:
         Chat().parse(chat_body(ASKED)),
     ):
         assert "phlogiston" not in repr(record)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (f"POST {CHAT} HTTP/1.1\nX: {ASKED}\n\n", ASKED),  # line ends that are none
+        (f"POST {CHAT} HTTP/1.1\r\nAuthorization: Bearer {ADMIN_KEY}\x00\r\n\r\n", ASKED),
+        (f"POST {CHAT} HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n", "{}" + ASKED),
+        (f"GET /{ASKED} HTTP/1.1\r\n\r\n", ""),
+    ],
+)
+async def test_what_is_no_http_is_logged_without_a_word_of_it(
+    lethe: Lethe, log: list[dict[str, Any]], caplog: pytest.LogCaptureFixture, head: str, body: str
+) -> None:
+    for port in lethe.server.ports.values():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{head}{body}".encode())
+        assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+        writer.close()
+    (*_, line) = log
+    assert line["event"] == "library"
+    assert line["said"] == "Error handling request from %s"
+    assert "Bad" in line["fault"]
+    for said in (str(log), caplog.text):
+        assert not any(secret in said for secret in (*MARKED, ADMIN_KEY))
+
+
+def test_other_libraries_are_logged_without_what_they_quote(capsys: pytest.CaptureFixture[str]) -> None:
+    before, wrapped = logging.getLogger().handlers, structlog.get_config()
+    try:
+        configure("info")
+        try:
+            int(ASKED)
+        except ValueError:
+            logging.getLogger("asyncio").exception("never retrieved\nfuture: %s", ASKED)
+    finally:
+        logging.getLogger().handlers = before
+        structlog.configure(**wrapped)
+    said = capsys.readouterr().err
+    assert "never retrieved" in said
+    assert "ValueError" in said
+    assert not any(word in said for word in MARKED)
