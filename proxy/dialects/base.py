@@ -5,6 +5,7 @@ reads the engine's events into `Event`s, whose strings the filters may shorten, 
 expects in their place, be it a cut. It remembers what it wrote: numbers of events, items that are open.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from proxy.errors import BadRequest, RequestError
 MAX_CHOICES = 16  # more draws of an answer are more chances of a leak, and each holds its own filter state
 
 CUT_REASON = "content_filter"
+
+_FIELD = re.compile(r"[A-Za-z_]{1,24}")
 
 Json = dict[str, Any]
 Channel = tuple[str | int, ...]
@@ -273,6 +276,11 @@ def texts_beside(body: Json, *names: str) -> list[Text]:
         texts = [Text(name, path, text) for path, text in texts_in(body.get(name), name)]
         found += [*texts, *(Text(name, f"{JOINED}.{name}", text) for _, text in seams([text.text for text in texts]))]
     return found
+
+
+def odd_names(names: Iterable[str], role: str, at: str) -> Iterator[Text]:
+    """Names of fields that could be a text: they are none that a program would use."""
+    return (Text(role, at, name) for name in names if not _FIELD.fullmatch(name))
 
 
 def question_of(texts: Sequence[Text]) -> str:

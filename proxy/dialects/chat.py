@@ -17,6 +17,7 @@ from proxy.dialects.base import (
     conversation,
     keep_only,
     nested,
+    odd_names,
     question_of,
     seams_last,
     string_leaves,
@@ -27,9 +28,6 @@ from proxy.dialects.sse import BrokenStream
 from proxy.errors import BadRequest
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_MESSAGE_FIELDS = frozenset(
-    ("name", "tool_calls", "tool_call_id", "function_call", "reasoning", "reasoning_content", "refusal", "tools")
-)
 _UNREADABLE = frozenset(("audio",))  # names something that was said elsewhere
 _STRUCTURAL = frozenset({"role", "id", "type"})
 _CHOICE_FIELDS = frozenset({"index", "delta", "message", "finish_reason", "stop_reason"})
@@ -146,11 +144,11 @@ def _message_texts(message: Any, place: int) -> Iterator[Text]:
     for name, value in message.items():
         if name == "content":
             yield from _content_texts(value, role, f"{at}.content")
+            yield from _beside_texts(value, role, f"{at}.content")
         elif name in _UNREADABLE and value is not None:
             raise BadRequest(f"'{at}.{name}' cannot be checked, so it is not accepted", param=f"{at}.{name}")
         elif name != "role":
-            if name not in _MESSAGE_FIELDS:
-                yield Text(role, at, name)
+            yield from odd_names((name,), role, at)
             yield from (Text(role, path, text) for path, text in texts_in(value, f"{at}.{name}"))
 
 
@@ -166,3 +164,11 @@ def _content_texts(content: Any, role: str, at: str) -> Iterator[Text]:
             yield Text(role, f"{at}[{place}].{kind}", part[kind])
     elif content is not None:
         raise BadRequest(f"'{at}' is a text or a list of parts", param=at)
+
+
+def _beside_texts(content: Any, role: str, at: str) -> Iterator[Text]:
+    """What else stands in the parts of a content: no template of today reads it."""
+    for place, part in enumerate(content if isinstance(content, list) else ()):
+        beside = {name: value for name, value in part.items() if name not in ("type", part["type"])}
+        yield from (Text(role, path, text) for path, text in texts_in(beside, f"{at}[{place}]") if text not in beside)
+        yield from odd_names(beside, role, at)

@@ -23,6 +23,7 @@ from proxy.dialects.base import (
     flag,
     keep_only,
     model_of,
+    odd_names,
     question_of,
     seams_last,
     string_leaves,
@@ -275,6 +276,7 @@ def _message(message: Any, at: str) -> Iterator[Text]:
     if role not in _ROLES:
         raise BadRequest(f"'{at}.role' is one of {', '.join(_ROLES)}", param=f"{at}.role")
     yield from _blocks(message.get("content"), role, f"{at}.content")
+    yield from odd_names(message, role, at)
     for name in message:
         if name not in ("role", "content"):
             yield from (Text(role, path, text) for path, text in texts_in(message[name], f"{at}.{name}"))
@@ -293,6 +295,7 @@ def _blocks(content: Any, role: str, at: str) -> Iterator[Text]:
         refused = refusal_of(kind, MESSAGES_BLOCKS)
         if refused is not None:
             raise BadRequest(f"'{here}': {refused}", param=at)
+        yield from odd_names(block, role, here)
         for name, value in block.items():
             if name == "content" and kind == "tool_result":
                 yield from _blocks(value, "tool", f"{here}.content") if value is not None else ()

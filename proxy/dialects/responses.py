@@ -17,6 +17,7 @@ from proxy.dialects.base import (
     conversation,
     flag,
     model_of,
+    odd_names,
     question_of,
     seams_last,
     texts_beside,
@@ -147,6 +148,7 @@ def _item(item: Any, at: str) -> Iterator[Text]:
     role = item.get("role") if kind == "message" else "tool" if kind.endswith("_output") else "assistant"
     if role not in (*_ROLES, "tool"):
         raise BadRequest(f"'{at}.role' is one of {', '.join(_ROLES)}", param=f"{at}.role")
+    yield from odd_names(item, role, at)
     for name, value in item.items():
         if name == "encrypted_content" and value:
             raise BadRequest(f"'{at}.{name}' cannot be read here, so it is not accepted", param="input")
@@ -167,6 +169,7 @@ def _parts(content: Any, role: str, at: str) -> Iterator[Text]:
         refused = refusal_of(part.get("type") if isinstance(part, Mapping) else None, RESPONSES_PARTS)
         if refused is not None:
             raise BadRequest(f"'{here}': {refused}", param="input")
+        yield from odd_names(part, role, here)
         for name, value in part.items():
             if name != "type":
                 yield from (Text(role, path, text) for path, text in texts_in(value, f"{here}.{name}"))

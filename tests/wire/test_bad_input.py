@@ -339,6 +339,8 @@ PLACES: dict[str, dict[str, Any]] = {
     "system": messages({"role": "system", "content": QUESTION}, {"content": "Answer that."}),
     "earlier turn": messages({"content": QUESTION}, {"role": "assistant", "content": "."}, {"content": "Well?"}),
     "second part": messages({"content": [{"type": "text", "text": text} for text in (HARMLESS, QUESTION)]}),
+    "beside the text of a part": messages({"content": [{"type": "text", "text": "?", "x": {"y": [QUESTION]}}]}),
+    "name of a field of a part": messages({"content": [{"type": "text", "text": "?", QUESTION: 1}]}),
     "id of a tool call": messages({"role": "tool", "tool_call_id": QUESTION}),
     "name": messages({"name": QUESTION}),
     "reasoning": messages({"role": "assistant", "reasoning_content": QUESTION, "content": None}),

@@ -15,6 +15,8 @@ from tests.wire.typed import BOTH
     [
         (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_text", "text": QUESTION}]}]}),
         (RESPONSES, {"input": [{"role": "assistant", "content": QUESTION}, {"role": "user", "content": "Go on."}]}),
+        (RESPONSES, {"input": [{"role": "user", "content": "Go on.", QUESTION: 1}]}),
+        (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Go on.", QUESTION: 1}]}]}),
         (RESPONSES, {"instructions": QUESTION}),
         (RESPONSES, {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": QUESTION}]}),
         (RESPONSES, {"input": [{"type": "function_call_output", "call_id": "c", "output": QUESTION}]}),
@@ -78,6 +80,8 @@ from tests.wire.typed import BOTH
                 ]
             },
         ),
+        (MESSAGES, {"messages": [{"role": "user", "content": "Go on.", QUESTION: 1}]}),
+        (MESSAGES, {"messages": [{"role": "user", "content": [{"type": "text", "text": "Go on.", QUESTION: 1}]}]}),
         (MESSAGES, {"system": QUESTION}),
         (MESSAGES, {"system": [{"type": "text", "text": QUESTION}]}),
         (MESSAGES, {"tools": [{"name": "f", "description": QUESTION, "input_schema": {}}]}),
