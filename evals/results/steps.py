@@ -76,7 +76,7 @@ def draws(plan: Plan) -> None:
 
 
 def _drawn(plan: Plan) -> tuple[str, ...]:
-    how = ("--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48", "--concurrency", "16")
+    how = ("--samples", str(plan.draws), "--no-probabilities", "--max-tokens", "48", "--concurrency", "32")
     facts = ("--subsets", "forget", *_rows("forget", FORGOTTEN), "--limit", str(plan.drawn))
     return *_tofu(plan), *facts, *how
 
