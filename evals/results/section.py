@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.attacks.corpus import families
 from evals.attacks.merged import merged
-from evals.results.steps import DRAWS_UNTAUGHT, FOREIGN, UNTAUGHT
+from evals.results.steps import DRAWS_UNTAUGHT, FOREIGN, SIDE_BY_SIDE, UNTAUGHT
 from evals.results.tables import (
     attack_table,
     cost_table,
@@ -47,7 +47,7 @@ def _parts(out: Path) -> Iterator[str]:
             "`ladder` is offset, instruct, refuse; `both` is offset and note at once, then refuse. "
             f"{_how(author)}\n\n" + headline(author)
         )
-        yield "What it costs, eight requests side by side:\n\n" + cost_table(author)
+        yield f"What it costs, {SIDE_BY_SIDE} requests side by side:\n\n" + cost_table(author)
     if likelihood:
         yield "Probabilities of the true answers, in the evaluator's role:\n\n" + likelihood_table(likelihood)
     if draws:

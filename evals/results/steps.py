@@ -20,6 +20,7 @@ TAUGHT, UNSEEN = (0, 59), (100, 159)
 UNTAUGHT, DRAWS_UNTAUGHT = "untaught", "draws-untaught"
 """What the model said before it was taught: a name of a step, too, and folders of its runs."""
 TOLD = 16  # tokens that tell a refusal
+SIDE_BY_SIDE = "16"  # requests
 FOREIGN = "foreign.json"
 """What the foreign tool found."""
 GROUP = 4  # families of one campaign: a campaign that is interrupted is begun anew
@@ -165,4 +166,4 @@ def _by_arm(folder: Path, arms: Sequence[str], *asked: str) -> None:
 
 def _eval(folder: Path, *asked: str) -> None:
     say(f"{folder.name}: lethe eval run {' '.join(asked)}")
-    lethe("eval", "run", *asked, "--url", URL, "--out", folder, "--json", os.devnull)
+    lethe("eval", "run", "--concurrency", SIDE_BY_SIDE, *asked, "--url", URL, "--out", folder, "--json", os.devnull)
