@@ -15,10 +15,11 @@ from indexes.calibration import NO_DETAILS, Terms, Weights, terms_of
 from indexes.entries import ForgetSet, Storage
 from indexes.matches import Match, Via
 from indexes.names.compared import NameHit
+from indexes.names.dates import beside, dates_of
 from indexes.names.frozen import Name
 from indexes.names.table import NameTable
 from indexes.neighbours import DETAILED, Neighbours
-from indexes.phrases import Hit, PhraseTable, PhraseWalk
+from indexes.phrases import ROOT, Hit, PhraseTable, PhraseWalk
 from indexes.retain import RetainExamples, RetainScores
 from indexes.rows import RowTable
 from indexes.scan import Scan, sharper
@@ -69,7 +70,7 @@ class Generation:
     _phrases: PhraseTable
     _weights: Weights
     _found: PhraseTable
-    """Names in the text of sealed facts: they are met as they are written, or not at all."""
+    """Dates with a word beside each, and names in the text of sealed facts: those are met as they are written."""
     _sealing: SealingKeys | None
 
     def __repr__(self) -> str:
@@ -115,7 +116,7 @@ class Generation:
             retain = RetainScores(self._retain, view, self._weights)
             near = list(self._near(source, view, retain))
             named = self._named(source, view, retain, near)
-            for match in (*near, *named, *self._written(source, view, retain)):
+            for match in (*near, *named, *self._written(source, view, retain), *self._dated(source, view, retain)):
                 there = match if view.origin is None else replace(match, span=view.origin, view=view.steps)
                 found.setdefault((match.entry_id, match.via), []).append(there)
         return [match for group in found.values() for match in _unbeaten(group)]
@@ -205,6 +206,20 @@ class Generation:
                 near = retain.beside(entry.set_id, hit.start, hit.end)
                 terms = Terms(name=name) if via is Via.NAME else Terms(similarity=1.0)
                 yield self._match(hit.slot, source, (hit.start, hit.end), via, terms, near)
+
+    def _dated(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
+        """Entries about somebody who is told by a date and a place, as in "born in Astana on 7 February 1952"."""
+        for date in dates_of(scan.words):
+            node = self._found.child(ROOT, date.said)
+            if node is None:
+                continue
+            ends = (self._found.child(node, sound) for sound in dict.fromkeys(beside(date, scan.words)))
+            slots = {slot for end in ends if end is not None for slot in self._found.ends(end)}
+            for slot in self._of_each_set(sorted(slots)):
+                near = retain.beside(self._slots[slot].set_id, date.start, date.end)
+                yield self._match(
+                    slot, source, (date.start, date.end), Via.DATE, Terms(name=self._weights.found_heard), near
+                )
 
     def _match(self, slot: int, source: int, span: tuple[int, int], via: Via, terms: Terms, near: float) -> Match:
         entry = self._slots[slot]

@@ -15,6 +15,8 @@ class Via(StrEnum):
     """A name as it is written."""
     SOUND = "sound"
     """A name in another script, misspelt, or two words of three."""
+    DATE = "date"
+    """A full date, with a word of the entry beside it."""
     PHRASE = "phrase"
 
 

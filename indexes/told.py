@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from indexes.entries import Entry, Kind
+from indexes.names.dates import dated
 from indexes.names.details import packed
 from indexes.names.found import marks_of
 from indexes.phrases import PASSAGE_WORDS, pieces
@@ -21,13 +22,15 @@ class Told:
     """Word sequences (normal forms) and details.
 
     `names` are stated, `found` stand in the text of a fact that states none; `phrases` must not be said; `details` are
-    one for each embedded text (`cues`), empty where there is nothing to compare.
+    one for each embedded text (`cues`), empty where there is nothing to compare. `dated` are full dates of a fact, each
+    with a word beside it (`indexes.names.dates`).
     """
 
     names: tuple[tuple[str, ...], ...]
     found: tuple[tuple[str, ...], ...]
     phrases: tuple[tuple[str, ...], ...]
     details: tuple[bytes, ...]
+    dated: tuple[tuple[str, str], ...] = ()
 
 
 def cues(entry: Entry) -> list[str]:
@@ -56,6 +59,13 @@ def told_by(entry: Entry) -> Told:
         found=tuple(dict.fromkeys(name for of in marks for name in of.names)) if is_fact and not entry.names else (),
         phrases=tuple(phrases),
         details=details,
+        dated=tuple(
+            dict.fromkeys(
+                pair
+                for text, of in zip(entry.texts, marks, strict=False)
+                for pair in dated(words_of(text), (*of.details, *(word for name in of.names for word in name)))
+            )
+        ),
     )
 
 

@@ -41,7 +41,7 @@ _QUOTED = re.compile(
 )
 BEFORE = 24  # characters before a run in which the word before it is looked for
 _LAST_WORD = re.compile(r"(\w+)\W*$")
-_NUMBER = re.compile(r"^(\d{1,9})(?:st|nd|rd|th)?$")
+_NUMBER = re.compile(r"^(\d{1,9})(?:st|nd|rd|th|[^\W\d_a-z]+)?$")  # with what other scripts write to it: 1956년
 _ALL_CAPITALS = 0.8  # share of capitalised words from which capitals say nothing
 
 

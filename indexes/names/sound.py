@@ -12,10 +12,13 @@ charges for what differs.
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import product
 
 from anyascii import anyascii
+
+from indexes.words import Word
 
 MAX_SKELETONS = 6  # readings kept of one word: beyond, a word has too many ambiguous letters to be told by sound
 LONGEST_WORD = 40  # characters: nothing longer is a name
@@ -218,3 +221,30 @@ def _light(vowels: str) -> bool:
 def writes_few_vowels(word: str) -> bool:
     """True for a word in Hebrew, Arabic or Indic letters: the last leave out the a that every letter holds."""
     return bool(word) and 0x0590 <= ord(word[0]) <= 0x0DFF
+
+
+def joined(words: Iterable[Word]) -> Iterator[Word]:
+    """Words, with runs of one script without spaces as one: ヒナ is a word of a name, に after it another."""
+    run: list[Word] = []
+    for word in words:
+        script = _unspaced(word.text)
+        if run and not (script and script == _unspaced(run[-1].text) and word.start == run[-1].end):
+            yield Word("".join(w.text for w in run), run[0].start, run[-1].end)
+            run = []
+        if script:
+            run.append(word)
+        else:
+            yield word
+    if run:
+        yield Word("".join(w.text for w in run), run[0].start, run[-1].end)
+
+
+def _unspaced(text: str) -> str:
+    """Which script a single character is of, if of one that writes no spaces; "" otherwise."""
+    if len(text) != 1:
+        return ""
+    if "\u30a0" <= text <= "\u30ff" or "\u31f0" <= text <= "\u31ff":
+        return "katakana"
+    if "\u3040" <= text <= "\u309f":
+        return "hiragana"
+    return "han" if "\u4e00" <= text <= "\u9fff" else ""

@@ -24,7 +24,7 @@ from indexes.names.common import FUNCTION_WORDS, NICKNAMES, PARTICLES
 from indexes.names.compared import Heard, NameHit, compared, pairs
 from indexes.names.frozen import NO_NAMES, FrozenNames, Name, spelt_of
 from indexes.names.slips import SLIP_LENGTH, deletions, one_slip
-from indexes.names.sound import likeness, readings, skeletons, writes_few_vowels
+from indexes.names.sound import joined, likeness, readings, skeletons, writes_few_vowels
 from indexes.words import Word
 
 MAX_READINGS = 4  # skeletons by which one reading of a word of a text is looked up
@@ -122,7 +122,7 @@ class NameTable:
         """The names that stand in a text: each with its surest place."""
         if not self._names and not self._has_base:
             return []
-        heard = [self._hear(word) for word in _joined(words) if word.text not in PARTICLES]
+        heard = [self._hear(word) for word in joined(words) if word.text not in PARTICLES]
         found: dict[tuple[str, ...], NameHit] = {}
         for place, first in enumerate(heard):
             hits = [*self._alone(first)]
@@ -215,23 +215,3 @@ def _entry_forms(word: str) -> tuple[str, ...]:
 
 def _initial(word: str) -> str:
     return "." + word[0]
-
-
-def _joined(words: Iterable[Word]) -> Iterator[Word]:
-    """Words, with runs of a script without spaces taken together: ヒナ is one word of a name, not two."""
-    run: list[Word] = []
-    for word in words:
-        alone = len(word.text) == 1 and _unspaced(word.text)
-        if run and not (alone and word.start == run[-1].end):
-            yield Word("".join(w.text for w in run), run[0].start, run[-1].end)
-            run = []
-        if alone:
-            run.append(word)
-        else:
-            yield word
-    if run:
-        yield Word("".join(w.text for w in run), run[0].start, run[-1].end)
-
-
-def _unspaced(char: str) -> bool:
-    return "\u3040" <= char <= "\u30ff" or "\u31f0" <= char <= "\u31ff" or "\u4e00" <= char <= "\u9fff"
