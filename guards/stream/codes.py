@@ -4,6 +4,7 @@ Each is a disguise (see `disguises`) that reads a text character by character. W
 characters: random bytes are no text.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -17,6 +18,7 @@ _HEX = {char: int(char, 16) for char in "0123456789abcdefABCDEF"}
 _SHIFTS = (0, 4, 2, 0)  # bits of base64 that belong to the next byte, by how many characters of four came before
 _PLAIN = tuple(chr(byte) if 0x20 <= byte < 0x7F or byte in (9, 10, 13) else None for byte in range(0x80))
 """The characters of text that are one byte; None for what no text holds."""
+_HEX_BEGINS = re.compile(r"[0-9a-fA-F]{2}|0x|[0-9a-fA-F]\Z")
 _BETWEEN_HEX = frozenset(" :,\n\t")
 
 
@@ -26,6 +28,10 @@ class Reader(Protocol):
     @property
     def pending(self) -> bool:
         """Whether the last character is part of something that is not decoded yet."""
+        ...
+
+    def begins_in(self, text: str) -> bool:
+        """Whether a code may begin in a text, where none is under way; False leaves the reader as it is."""
         ...
 
     def feed(self, char: str) -> str | None:
@@ -70,6 +76,9 @@ class Coded:
         return self._ended(self._end)
 
     def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        if self._since is None and not self._origin and not self._reader.begins_in(text):
+            self._end = offset + len(text) if text else self._end
+            return []
         hits: list[Hit] = []
         reader, since = self._reader, self._since
         decode = reader.feed
@@ -120,6 +129,9 @@ class Base64Reader:
     def pending(self) -> bool:
         return self._count != 0 or self._text.wanted > 0
 
+    def begins_in(self, text: str) -> bool:
+        return True  # any letter may
+
     def feed(self, char: str) -> str | None:
         value = _BASE64.get(char)
         count = self._count
@@ -155,6 +167,9 @@ class HexReader:
     @property
     def pending(self) -> bool:
         return self._first is not None or self._text.wanted > 0
+
+    def begins_in(self, text: str) -> bool:
+        return self._begun or _HEX_BEGINS.search(text) is not None
 
     def feed(self, char: str) -> str | None:
         value = _HEX.get(char)

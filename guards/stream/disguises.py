@@ -52,7 +52,7 @@ class Disguise(Protocol):
 def disguises(table: PhraseTable, forbidden: Callable[[int], bool]) -> list[Disguise]:
     """All of them, for one text."""
     return [
-        Respelled(table, forbidden, lambda word: word.translate(_LEET)),
+        Retouched(table, forbidden, lambda word: word.translate(_LEET)),
         Respelled(table, forbidden, lambda word: word.translate(_ROT13)),
         Respelled(table, forbidden, lambda word: word[::-1]),
         Backwards(table, forbidden),
@@ -65,7 +65,7 @@ def disguises(table: PhraseTable, forbidden: Callable[[int], bool]) -> list[Disg
 
 
 class Respelled:
-    """Each word in another spelling: digits and look-alikes for letters, rot13, its letters turned round."""
+    """Each word in another spelling: rot13, its letters turned round."""
 
     by_words = True
 
@@ -87,6 +87,48 @@ class Respelled:
             if self._walk.start is None and self._table.child(ROOT, spelled) is None:
                 continue  # most words: nothing is under way, and nothing begins
             hits += self._walk.advance((Word(spelled, word.start, word.end),))
+        return hits
+
+
+class Retouched:
+    """Words in a spelling that leaves most as they are: digits and look-alikes for letters.
+
+    It reads from the first word that it changes, with those before it in which a phrase may have begun, until all that
+    is under way began after the last such word: elsewhere the phrase filter reads the same.
+    """
+
+    by_words = True
+
+    def __init__(self, table: PhraseTable, forbidden: Callable[[int], bool], spelling: Callable[[str], str]) -> None:
+        self._walk = PhraseWalk(table, forbidden)
+        self._begun = lambda: PhraseWalk(table, forbidden)
+        self._spelling = spelling
+        self._before: deque[Word] = deque(maxlen=PASSAGE_WORDS)
+        self._changed = -1
+        """Where the last word began that was changed; -1 where nothing is read."""
+
+    def start(self, *, in_word: bool) -> int | None:
+        return self._walk.start if self._changed >= 0 else None
+
+    def finish(self) -> list[Hit]:
+        return []
+
+    def feed(self, text: str, offset: int, words: Sequence[Word]) -> list[Hit]:
+        hits: list[Hit] = []
+        for word in words:
+            spelled = self._spelling(word.text)
+            one = word if spelled == word.text else Word(spelled, word.start, word.end)
+            if one is not word:
+                if self._changed < 0:
+                    self._walk = self._begun()
+                    self._walk.advance(self._before)
+                self._changed = word.start
+            self._before.append(one)
+            if self._changed >= 0:
+                hits += self._walk.advance((one,))
+                start = self._walk.start
+                if start is None or start > self._changed:
+                    self._changed = -1
         return hits
 
 

@@ -104,11 +104,13 @@ class Stretches:
         return hits
 
     def _remember(self, text: str) -> None:
-        self._tail = (self._tail + text)[-self._table.longest_span - 1 :]
+        self._tail += text
+        if len(self._tail) > 4 * self._table.longest_span:  # not for every piece
+            self._tail = self._tail[-self._table.longest_span - 1 :]
 
     def _begun(self, place: int) -> Stretch:
         """A stretch that has read the words before a place; the first of the tail may have lost its beginning."""
-        before = self._tail
+        before = self._tail[-self._table.longest_span - 1 :]
         if len(before) > self._table.longest_span:
             parts = before.split(maxsplit=1)
             before = before[len(before) - len(parts[1]) :] if len(parts) > 1 else ""
