@@ -100,8 +100,9 @@ class Retouched:
     by_words = True
 
     def __init__(self, table: PhraseTable, forbidden: Callable[[int], bool], spelling: Callable[[str], str]) -> None:
+        self._table = table
+        self._forbidden = forbidden
         self._walk = PhraseWalk(table, forbidden)
-        self._begun = lambda: PhraseWalk(table, forbidden)
         self._spelling = spelling
         self._before: deque[Word] = deque(maxlen=PASSAGE_WORDS)
         self._changed = -1
@@ -120,7 +121,7 @@ class Retouched:
             one = word if spelled == word.text else Word(spelled, word.start, word.end)
             if one is not word:
                 if self._changed < 0:
-                    self._walk = self._begun()
+                    self._walk = PhraseWalk(self._table, self._forbidden)
                     self._walk.advance(self._before)
                 self._changed = word.start
             self._before.append(one)
