@@ -1,4 +1,4 @@
-"""Codes in which a text can be written, read as they stream: bytes of text in base64 or in hexadecimal.
+"""Codes in which a text can be written, read as they stream: bytes of text, in hexadecimal here, in base64 beside.
 
 Each is a disguise (see `disguises`) that reads a text character by character. What is no code breaks off within a few
 characters: random bytes are no text.
@@ -12,11 +12,8 @@ from indexes.phrases import Hit, PhraseTable, PhraseWalk
 from indexes.words import Word, WordStream, words_of
 
 LOOKED_INTO = 3  # characters of a code that are decoded before their words are followed
-_BASE64 = {char: value for value, char in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
-_BASE64 |= {"-": 62, "_": 63}
 _HEX = {char: int(char, 16) for char in "0123456789abcdefABCDEF"}
-_SHIFTS = (0, 4, 2, 0)  # bits of base64 that belong to the next byte, by how many characters of four came before
-_PLAIN = tuple(chr(byte) if 0x20 <= byte < 0x7F or byte in (9, 10, 13) else None for byte in range(0x80))
+PLAIN = tuple(chr(byte) if 0x20 <= byte < 0x7F or byte in (9, 10, 13) else None for byte in range(0x80))
 """The characters of text that are one byte; None for what no text holds."""
 _HEX_BEGINS = re.compile(r"[0-9a-fA-F]{2}|0x|[0-9a-fA-F]\Z")
 _BETWEEN_HEX = frozenset(" :,\n\t")
@@ -118,38 +115,6 @@ class Coded:
         return [Hit(hit.slot, self._origin[hit.start], place) for hit in self._walk.advance(words)] if words else []
 
 
-class Base64Reader:
-    """Base64 in either alphabet. Padding and line ends part words and end nothing. What ends it begins it anew."""
-
-    def __init__(self) -> None:
-        self._text = Utf8()
-        self._bits = self._count = 0
-
-    @property
-    def pending(self) -> bool:
-        return self._count != 0 or self._text.wanted > 0
-
-    def begins_in(self, text: str) -> bool:
-        return True  # any letter may
-
-    def feed(self, char: str) -> str | None:
-        value = _BASE64.get(char)
-        count = self._count
-        if value is None:
-            self._text.reset()
-            self._bits = self._count = 0
-            return " " if char in "=\r\n" and count != 1 else None
-        bits = self._bits << 6 | value
-        self._bits, self._count = bits & 0x3F, (count + 1) & 3
-        if count == 0:
-            return ""
-        byte = bits >> _SHIFTS[count] & 0xFF
-        decoded = _PLAIN[byte] if byte < 0x80 and not self._text.wanted else self._text.feed(byte)
-        if decoded is None:
-            self._bits = self._count = 0
-        return decoded
-
-
 class HexReader:
     """Pairs of hexadecimal digits, with or without something between them. What ends it begins it anew."""
 
@@ -210,7 +175,7 @@ class Utf8:
         """The character that a byte completes, "" for none yet; None when this is no text that can be shown."""
         if not self.wanted:
             if byte < 0x80:
-                return _PLAIN[byte]
+                return PLAIN[byte]
             self.wanted = 1 if 0xC2 <= byte < 0xE0 else 2 if 0xE0 <= byte < 0xF0 else 3 if 0xF0 <= byte < 0xF5 else 0
             self._bytes = bytes((byte,))
             return "" if self.wanted else None

@@ -14,10 +14,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from guards.stream.codes import Base64Reader, Coded, HexReader
+from guards.stream.base64_code import Base64
+from guards.stream.codes import Coded, HexReader
 from guards.stream.drawn import Signs
 from guards.stream.escapes import Escapes
 from guards.stream.stretches import Stretches
+from guards.stream.together import Together
 from indexes.drawn import LETTERS
 from indexes.phrases import PASSAGE_WORDS, ROOT, Hit, PhraseTable, PhraseWalk
 from indexes.words import Word
@@ -57,10 +59,11 @@ def disguises(table: PhraseTable, forbidden: Callable[[int], bool]) -> list[Disg
         Respelled(table, forbidden, lambda word: word[::-1]),
         Backwards(table, forbidden),
         SetApart(table, forbidden),
-        Coded(table, forbidden, Base64Reader()),
+        Base64(table, forbidden),
         Coded(table, forbidden, HexReader()),
         Stretches(table, forbidden, Escapes),
         Stretches(table, forbidden, Signs),
+        Together(table, forbidden),
     ]
 
 

@@ -44,6 +44,10 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "hard spaces": lambda text: text.replace(" ", "&nbsp;"),
     "escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
     "some escapes": lambda text: text.replace("e", "\\x65"),
+    "together": lambda text: text.replace(" ", "").replace("-", ""),
+    "together, small": lambda text: text.replace(" ", "").replace("-", "").lower(),
+    "together, behind another word": lambda text: "so" + text.title().replace(" ", "").replace("-", ""),
+    "together, within a word": lambda text: text.title().replace(" ", "").replace("-", "") + "did",
     "look-alikes": lambda text: text.translate(str.maketrans("aeopcyIO", "аеорсуІО")),
     "look-alikes of two scripts": lambda text: text.replace("o", "ο").replace("a", "а"),
     "small capitals": lambda text: text.lower().translate(SMALL),
@@ -164,6 +168,14 @@ def test_any_text_in_any_pieces(data: st.DataObject) -> None:
     assert was_cut or out == text
     assert run(found, list(text))[1] == was_cut
     assert not any(written(PHRASE) in out for written in WRITTEN.values())
+
+
+def test_a_short_phrase_is_read_in_base64_too() -> None:
+    found = PhraseTable()
+    found.add(("bo",), 0)
+    for text, cut in (("It is Qm8= indeed.", True), ("It is Qm8", True), ("It is Qm9v or Um9tZQ==", False)):
+        assert run(found, [text])[1] is cut
+        assert run(found, list(text)) == run(found, [text])
 
 
 def test_arguments_of_tools_are_read_in_disguise_too(table: PhraseTable) -> None:
