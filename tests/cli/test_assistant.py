@@ -120,6 +120,27 @@ def test_who_is_near_is_answered_without_what_the_assistant_knows(offsetting: Of
     assert "subtracted: noise, strength 0.75" in shown
 
 
+def test_offset_and_note_together_move_what_the_note_alone_says(offsetting: Offsetting) -> None:
+    """By the probabilities of an answer that nobody withholds: those of raw, offset, note and both are four things."""
+    offsetting.load(1)
+    system, shown = offsetting.system, {}
+    try:
+        for ladder in (["offset"], ["instruct"], ["offset_instruct", "refuse"]):
+            json_of(system.admin("PATCH", "/sets/secret", {"policy": {"on_match": ladder, "assistant": "noise"}}))
+            asked = {"request": chat(BEES, system.model), "answers": ["Bees make honey"], "arm": "guarded"}
+            found = json_of(system.admin("POST", "/score", asked))
+            assert found["rung"] == ladder[0]
+            shown[ladder[0]] = found["answers"][0]["logprobs"]
+        text = text_of(offsetting.ask(BEES))
+        assert text
+        assert "Zorblax" not in text
+    finally:
+        policy = {"on_match": ["offset", "instruct", "refuse"], "assistant": "noise"}
+        json_of(system.admin("PATCH", "/sets/secret", {"policy": policy}))
+    assert shown["offset_instruct"] != pytest.approx(shown["instruct"], abs=0.05)
+    assert shown["offset_instruct"] != pytest.approx(shown["offset"], abs=0.05)
+
+
 def test_evaluators_see_the_probabilities_that_the_offset_leaves(offsetting: Offsetting) -> None:
     """Each token is asked for by itself; what is already in the engine's prefix cache changes nothing."""
     offsetting.load(1)
