@@ -1,4 +1,7 @@
-"""Escapes in a text: `%20`, `&#73;`, `&nbsp;`, `\\u0049`, `\\x49`. What is none stands for itself."""
+"""Escapes in a text: `%20`, `%u0049`, `&#73;`, `&nbsp;`, `\\u0049`, `\\u{49}`, `\\x49`, `\\111`.
+
+What is none stands for itself.
+"""
 
 import html
 import re
@@ -10,10 +13,12 @@ from indexes.phrases import Hit, PhraseTable
 
 _FIRST = re.compile(r"[%&\\]")
 _WHOLE = re.compile(
-    r"%[0-9a-fA-F]{2}|&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}"
+    r"%[0-9a-fA-F]{2}|%u[0-9a-fA-F]{4}|&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});"
+    r"|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\u\{[0-9a-fA-F]{1,6}\}|\\[0-3][0-7]{2}"
 )
 _PART = re.compile(
-    r"%[0-9a-fA-F]?|&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z]{0,8})|\\(?:x[0-9a-fA-F]?|u[0-9a-fA-F]{0,3})?"
+    r"%(?:[0-9a-fA-F]|u[0-9a-fA-F]{0,3})?|&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z]{0,8})"
+    r"|\\(?:x[0-9a-fA-F]?|u(?:[0-9a-fA-F]{0,3}|\{[0-9a-fA-F]{0,6})|[0-3][0-7]?)?"
 )
 _NO_CHARACTER = "\ufffd"
 
@@ -56,7 +61,7 @@ class Escapes(Stretch):
 
     def _escape(self, whole: str, end: int) -> list[Hit]:
         at, self._last = self._open_at, end
-        if whole[0] == "%":
+        if whole[0] == "%" and whole[1] != "u":
             if not self._utf8.wanted:
                 self._bytes_at = at
             char = self._utf8.feed(int(whole[1:], 16))
@@ -66,8 +71,9 @@ class Escapes(Stretch):
         if whole[0] == "&":
             text = html.unescape(whole)
             return self._character(text, at, end) if text != whole else self._raw(whole, at, end)
-        code = int(whole[2:], 16)
-        return self._character(_NO_CHARACTER if 0xD800 <= code < 0xE000 else chr(code), at, end)
+        code = int(whole[1:], 8) if whole[1].isdigit() else int(whole[2:].strip("{}"), 16)
+        shown = code < 0xD800 or 0xE000 <= code <= 0x10FFFF
+        return self._character(chr(code) if shown else _NO_CHARACTER, at, end)
 
     def _plain(self, end: int) -> list[Hit]:
         """What could have become an escape is none."""

@@ -43,6 +43,9 @@ WRITTEN: dict[str, Callable[[str], str]] = {
     "entities, hexadecimal": lambda text: "".join(f"&#x{ord(char):x};" for char in text),
     "hard spaces": lambda text: text.replace(" ", "&nbsp;"),
     "escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
+    "escapes in braces": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
+    "escapes in octal": lambda text: "".join(f"\\{ord(char):03o}" for char in text),
+    "escapes with percent and u": lambda text: "".join(f"%u{ord(char):04X}" for char in text),
     "some escapes": lambda text: text.replace("e", "\\x65"),
     "together": lambda text: text.replace(" ", "").replace("-", ""),
     "together, small": lambda text: text.replace(" ", "").replace("-", "").lower(),
@@ -157,7 +160,10 @@ def test_any_text_in_any_pieces(data: st.DataObject) -> None:
     text = " | ".join(
         data.draw(
             st.lists(
-                st.sampled_from([*words, "a", "so", "4d", "TW", ".", "\n", "%", "%4", "&", "&#7", "\\u"]), max_size=6
+                st.sampled_from(
+                    [*words, "a", "so", "4d", "TW", ".", "\n", "%", "%4", "%u", "&", "&#7", "\\u", "\\u{4", "\\1"]
+                ),
+                max_size=6,
             )
         )
     )
