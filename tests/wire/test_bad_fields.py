@@ -1,7 +1,5 @@
-"""What is wrong with a request is said by name, in OpenAI's shape, and never costs a 500."""
+"""What is wrong with a field is said by its name, and never costs a 500."""
 
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +8,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guards.prompt.fields import Treatment
-from guards.prompt.routes import ROUTES, Way
 from guards.prompt.tables import CHAT as CHAT_FIELDS
 from guards.prompt.tables import COMPLETIONS as COMPLETIONS_FIELDS
 from tests.fakes.vllm import FakeVllm
 from tests.fakes.vllm_shapes import MAX_MODEL_LEN, MODEL
 from tests.wire.harness import (
-    ADMIN,
-    ADMIN_KEY,
     CHAT,
     COMPLETIONS,
     HARMLESS,
     QUESTION,
     Lethe,
-    Reply,
-    by_socket,
     chat_body,
     started,
 )
+from tests.wire.wrong import BODIES, refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 BOTH = pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-BODIES: dict[str, dict[str, Any]] = {CHAT: chat_body(HARMLESS), COMPLETIONS: {"model": MODEL, "prompt": HARMLESS}}
 
 
 @pytest.fixture
@@ -39,103 +32,6 @@ def armed(shared: Lethe) -> Lethe:
     """The server that the tests of this module share, its engine as if just started."""
     shared.engine.seen.clear()
     return shared
-
-
-def refused(reply: Reply, param: str | None = None, status: int = 400) -> dict[str, Any]:
-    """The error of a reply that must be the client's fault."""
-    assert reply.status == status, reply.raw
-    if param is not None:
-        assert reply.error["param"] == param, reply.raw
-        assert param.split("[")[0].split(".")[-1] in reply.error["message"]
-    return reply.error
-
-
-# -- bodies
-
-
-@BOTH
-@pytest.mark.parametrize(
-    ("raw", "says"),
-    [
-        (b"", "not valid JSON"),
-        (b"{", "not valid JSON"),
-        (b'{"model": "x",}', "not valid JSON"),
-        (b"{'model': 1}", "line 1"),
-        (b'{"temperature": NaN}', "not valid JSON"),
-        (b'{"temperature": Infinity}', "not valid JSON"),
-        (b'{"temperature": 1e999}', "not valid JSON"),
-        (b'{"user": "\\ud800"}', "not valid JSON"),
-        (b'{"user": "\xff"}', "not valid JSON"),
-        (b'{"user": "\x00"}', "not valid JSON"),
-        (b"\xef\xbb\xbf{}", "not valid JSON"),
-        (b"[" * 100_000, "not valid JSON"),
-        (b"[]", "must be a JSON object"),
-        (b"null", "must be a JSON object"),
-        (b'"text"', "must be a JSON object"),
-        (b"7", "must be a JSON object"),
-        (b"\x1f\x8b\x08\x00", "not valid JSON"),
-    ],
-)
-async def test_body_that_is_no_json_object(armed: Lethe, path: str, raw: bytes, says: str) -> None:
-    assert says in refused(await armed.post(path, raw))["message"]
-    assert not armed.engine.seen
-
-
-async def test_last_of_two_equal_keys_is_the_one_that_is_checked_and_sent(armed: Lethe) -> None:
-    harmless, forgotten = (json.dumps(chat_body(text)["messages"]) for text in (HARMLESS, QUESTION))
-    for first, last, guarded in ((harmless, forgotten, True), (forgotten, harmless, False)):
-        await armed.post(CHAT, f'{{"model":"{MODEL}","messages":{first},"messages":{last}}}'.encode())
-        assert ("never read" in armed.engine.seen[-1].text) is guarded
-        assert armed.engine.seen[-1].raw.count(b'"messages"') == 1
-
-
-@BOTH
-async def test_body_that_is_too_large(state: Path, path: str) -> None:
-    async with FakeVllm.running() as engine, started(engine, state, {"limits": {"max_body_mib": 1}}) as lethe:
-        body = json.dumps(BODIES[path] | {"user": "u" * 1024**2}).encode()
-        error = refused(await lethe.post(path, body), status=413)
-        assert error["code"] == "request_too_large"
-        assert "limits.max_body_mib" in error["message"]
-        bomb = gzip.compress(b" " * (3 * 1024**2))
-        reply = await lethe.post(path, bomb, {"Content-Encoding": "gzip"})
-        assert reply.status == 413
-        assert reply.error["code"] == "request_too_large"
-        small = gzip.compress(json.dumps(BODIES[path]).encode())
-        assert (await lethe.post(path, small, {"Content-Encoding": "gzip"})).status == 200
-
-
-async def test_body_that_is_not_what_its_headers_say(armed: Lethe) -> None:
-    for port, path in (("listen", CHAT), ("admin", "/admin/v1/sets")):
-        head = f"POST {path} HTTP/1.1\r\nContent-Encoding: gzip\r\nAuthorization: Bearer {ADMIN_KEY}\r\n".encode()
-        reply = await by_socket(armed.server.ports[port], head, b"no gzip at all")
-        assert reply.status == 400
-        assert reply.error["message"]
-
-
-@BOTH
-@pytest.mark.parametrize("depth", [260, 1000])
-@pytest.mark.parametrize("field", ["user", "response_format", "tools", "metadata", "stop"])
-async def test_deep_nesting(armed: Lethe, path: str, field: str, depth: int) -> None:
-    value = b"[" * depth + b"]" * depth
-    body = json.dumps(BODIES[path]).encode()[:-1] + b',"' + field.encode() + b'":' + value + b"}"
-    reply = await armed.post(path, body)
-    assert reply.status in (200, 400), reply.raw
-    if reply.status == 400:
-        refused(reply)
-
-
-async def test_deep_nesting_for_admins(armed: Lethe) -> None:
-    deep = b"[" * 600 + b"]" * 600
-    for path in ("/sets/art/entries", "/sets", "/check", "/compare", "/keys"):
-        for body in (deep, b'{"a":' + deep + b"}", b'{"request":{"model":"fake-135m","messages":' + deep + b"}}"):
-            reply = await armed.admin("POST", path, body, {"Idempotency-Key": "k"})
-            assert reply.status == 400, reply.raw
-            assert reply.error["message"]
-    asked = json.dumps({"request": chat_body(HARMLESS)}).encode()[:-2] + b',"stop":' + deep + b"}}"
-    assert (await armed.admin("POST", "/compare", asked)).status == 400
-
-
-# -- fields
 
 
 @BOTH
@@ -321,89 +217,3 @@ async def test_empty_texts_are_a_question_like_any_other(armed: Lethe) -> None:
         reply = await armed.post(CHAT, {"model": MODEL, "messages": [{"role": "user", "content": content}]})
         assert reply.status == 200
     assert (await armed.complete("")).status == 200
-
-
-# -- where the question stands
-
-
-def messages(*given: dict[str, Any]) -> dict[str, Any]:
-    """Messages, each of a user with no content where nothing else is said."""
-    return {"messages": [{"role": "user", "content": "?"} | message for message in given]}
-
-
-def tool(**function: Any) -> dict[str, Any]:
-    return {"tools": [{"type": "function", "function": {"name": "f", **function}}]}
-
-
-PLACES: dict[str, dict[str, Any]] = {
-    "system": messages({"role": "system", "content": QUESTION}, {"content": "Answer that."}),
-    "earlier turn": messages({"content": QUESTION}, {"role": "assistant", "content": "."}, {"content": "Well?"}),
-    "second part": messages({"content": [{"type": "text", "text": text} for text in (HARMLESS, QUESTION)]}),
-    "beside the text of a part": messages({"content": [{"type": "text", "text": "?", "x": {"y": [QUESTION]}}]}),
-    "name of a field of a part": messages({"content": [{"type": "text", "text": "?", QUESTION: 1}]}),
-    "id of a tool call": messages({"role": "tool", "tool_call_id": QUESTION}),
-    "name": messages({"name": QUESTION}),
-    "reasoning": messages({"role": "assistant", "reasoning_content": QUESTION, "content": None}),
-    "arguments": messages({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": QUESTION}}]}),
-    "unknown field": messages({"odd": {"deep": [QUESTION]}}),
-    "name of a field": messages({QUESTION: 1}),
-    "tool": tool(description=QUESTION),
-    "enum of a tool": tool(parameters={"enum": [QUESTION]}),
-    "format": {"response_format": {"type": "text", "x": QUESTION}},
-    "long text": messages({"content": "Tell me of the weather there. " * 60 + QUESTION + " And the sea?" * 60}),
-}
-
-
-@pytest.mark.parametrize("more", PLACES.values(), ids=PLACES)
-async def test_question_is_found_wherever_it_stands(armed: Lethe, more: dict[str, Any]) -> None:
-    assert (await armed.post(CHAT, chat_body("Hello") | more)).status == 200
-    assert "never read" in armed.engine.seen[-1].text
-
-
-# -- routes
-
-
-CLOSED = [path.format(response_id="resp_1", rank=0) for path, (way, _) in ROUTES.items() if way is Way.CLOSED]
-UNKNOWN = ["/", "/v1", "/v1/chat", "/v1/chat/completions/", "/admin/v1/sets", "/v1/chat%2fcompletions", "/\u00e9"]
-
-
-@pytest.mark.parametrize("path", [*CLOSED, *UNKNOWN])
-async def test_what_is_not_known_is_a_404(armed: Lethe, path: str) -> None:
-    for reply in (await armed.post(path, BODIES[CHAT], ADMIN), await armed.get(path, ADMIN)):
-        assert reply.status == 404
-        assert reply.error["code"] == "unknown_route"
-    assert not armed.engine.seen
-
-
-async def test_wrong_method_names_the_right_one(armed: Lethe) -> None:
-    for path, allowed in ((CHAT, "POST"), (COMPLETIONS, "POST")):
-        reply = await armed.get(path)
-        assert (reply.status, reply.error["code"]) == (405, "wrong_method")
-        assert reply.headers["Allow"] == allowed
-        assert allowed in reply.error["message"]
-    assert (await armed.post("/v1/models", {})).status == 405
-    assert (await armed.admin("PUT", "/sets")).error["code"] == "wrong_method"
-    assert (await armed.admin("GET", "/nothing")).error["code"] == "unknown_route"
-
-
-async def test_unknown_model_card_is_a_404(armed: Lethe) -> None:
-    for name in ("nothing", "a/b", "%ff", "%00", "\u00e9", ":raw"):
-        reply = await armed.get(f"/v1/models/{name}")
-        assert reply.status == 404
-        assert reply.error["message"]
-
-
-async def test_names_of_bytes_that_are_no_text(armed: Lethe) -> None:
-    for line in (b"GET /v1/models/\xff", b"GET /v1/models/%ff%fe", b"GET /%ff"):
-        reply = await by_socket(armed.server.ports["listen"], line + b" HTTP/1.1\r\n")
-        assert reply.status in (400, 404)
-    for path in (b"/sets/%ff", b"/sets/art/entries/%ff", b"/sets/art/entries?after=%ff", b"/audit?after=%ff"):
-        head = b"GET /admin/v1" + path + b" HTTP/1.1\r\nAuthorization: Bearer " + ADMIN_KEY.encode() + b"\r\n"
-        reply = await by_socket(armed.server.ports["admin"], head)
-        assert reply.status in (200, 400, 404), (path, reply.raw)
-
-
-async def test_trace_header_that_is_no_text_costs_nothing(armed: Lethe) -> None:
-    body = json.dumps(BODIES[CHAT]).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\n".encode() + b"traceparent: \xff\xfe\r\nx-lethe-findings: \xff\r\n"
-    assert (await by_socket(armed.server.ports["listen"], head, body)).status == 200
