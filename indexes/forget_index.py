@@ -161,8 +161,8 @@ class ForgetIndex:
         for name in entry.names:
             self._heard.add([word.text for word in words_of(name)], slot, given=True)
         self._heard.add_found(told.found, slot)
-        for pair in told.dated:
-            self._found.add(pair, slot)
+        for phrase in (*told.titles, *told.dated):
+            self._found.add(phrase, slot)
         for phrase in told.phrases:
             self._phrases.add(phrase, slot)
 

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from indexes.calibration import NO_DETAILS, Terms, Weights, terms_of
-from indexes.entries import ForgetSet, Storage
+from indexes.entries import ForgetSet, Kind, Storage
 from indexes.matches import Match, Via
 from indexes.names.compared import NameHit
 from indexes.names.dates import beside, dates_of
@@ -45,8 +45,11 @@ COARSE_LOSS = 0.33
 ROUNDING = 1e-6
 """Similarities that differ by less are the same: float32 sums depend on the order in which they are taken."""
 
-ASKED_WORDS = 3
-"""A phrase of fewer words ("1994", "yes", a city) is no sign, in a request, of the question that it answers."""
+ASKED_WORDS = 5
+"""An answer of fewer words ("1994", "New York City") is no sign, in a request, of the question that it answers."""
+
+ASKED_PASSAGE = 3
+"""The same of an entry that is a passage."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +73,8 @@ class Generation:
     _phrases: PhraseTable
     _weights: Weights
     _found: PhraseTable
-    """Dates with a word beside each, and names in the text of sealed facts: those are met as they are written."""
+    """What is no stated name and as telling: titles in answers, dates with a word beside each, and names in the text of
+    sealed facts, which are met as they are written."""
     _sealing: SealingKeys | None
 
     def __repr__(self) -> str:
@@ -201,7 +205,8 @@ class Generation:
         ):
             for hit in PhraseWalk(table, self.visible, self._of_each_set).advance(scan.words):
                 entry = self._slots[hit.slot]
-                if via is Via.PHRASE and _words_in(scan, hit) < ASKED_WORDS:
+                asked = ASKED_PASSAGE if entry.kind is Kind.PASSAGE else ASKED_WORDS
+                if via is Via.PHRASE and _words_in(scan, hit) < asked:
                     continue
                 near = retain.beside(entry.set_id, hit.start, hit.end)
                 terms = Terms(name=name) if via is Via.NAME else Terms(similarity=1.0)

@@ -13,6 +13,7 @@ from indexes.windows import windows_of
 from indexes.words import words_of
 
 SHORTEST_TITLE = 2  # words: one word in quotation marks may be any word
+ASKED_TITLE = 3  # words of a title that is a sign in a request: two are met in many of them
 
 _QUOTED = re.compile(r"[\"“«„]([^\"“”«»„]{3,120}?)[\"”»“]")
 
@@ -22,14 +23,15 @@ class Told:
     """Word sequences (normal forms) and details.
 
     `names` are stated, `found` stand in the text of a fact that states none; `phrases` must not be said; `details` are
-    one for each embedded text (`cues`), empty where there is nothing to compare. `dated` are full dates of a fact, each
-    with a word beside it (`indexes.names.dates`).
+    one for each embedded text (`cues`), empty where there is nothing to compare. `titles` are those of answers that are
+    a sign in a request, `dated` full dates of a fact, each with a word beside it (`indexes.names.dates`).
     """
 
     names: tuple[tuple[str, ...], ...]
     found: tuple[tuple[str, ...], ...]
     phrases: tuple[tuple[str, ...], ...]
     details: tuple[bytes, ...]
+    titles: tuple[tuple[str, ...], ...] = ()
     dated: tuple[tuple[str, str], ...] = ()
 
 
@@ -43,7 +45,8 @@ def told_by(entry: Entry) -> Told:
     is_fact = entry.kind is Kind.FACT
     marks = [marks_of(text) for text in entry.texts] if is_fact else []
     asked = tuple(_written(text) for text in entry.texts) if is_fact else ()
-    phrases = [phrase for answer in entry.answers for phrase in (*_telling(answer, asked), *_titles(answer, asked))]
+    titles = [title for answer in entry.answers for title in _titles(answer, asked)]
+    phrases = [*(phrase for answer in entry.answers for phrase in _telling(answer, asked)), *titles]
     if entry.kind is Kind.PASSAGE:
         phrases += [phrase for text in entry.texts for phrase in pieces(text)]
     details = (
@@ -59,6 +62,7 @@ def told_by(entry: Entry) -> Told:
         found=tuple(dict.fromkeys(name for of in marks for name in of.names)) if is_fact and not entry.names else (),
         phrases=tuple(phrases),
         details=details,
+        titles=tuple(title for title in dict.fromkeys(titles) if len(title) >= ASKED_TITLE),
         dated=tuple(
             dict.fromkeys(
                 pair

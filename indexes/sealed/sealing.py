@@ -14,7 +14,7 @@ def sealed(entry: Entry, keys: SealingKeys) -> Entry:
     kept = Sealed(
         names=Phrases.of(told.names, keys),
         # Of several, one may be known to all; which, only the whole index could tell.
-        found=Phrases.of((*(told.found if len(told.found) == 1 else ()), *told.dated), keys),
+        found=Phrases.of((*(told.found if len(told.found) == 1 else ()), *told.titles, *told.dated), keys),
         phrases=Phrases.of(told.phrases, keys),
         details=tuple(rehashed(detail, keys.number) for detail in told.details),
         texts=len(entry.texts),

@@ -11,6 +11,8 @@ from indexes.generation import NAMED
 from indexes.matches import Via
 from indexes.neighbours import NEIGHBOURS
 from indexes.phrases import PhraseWalk
+from indexes.sealed.keys import SealingKeys
+from indexes.sealed.sealing import sealed
 from indexes.told import cues
 from indexes.words import words_of
 from tests.indexes.indexed import ASKED, EMBEDDER, FACT, begun_anew, forbidden, ids, index_of, put, scanned
@@ -89,6 +91,23 @@ def test_a_name_counts_alone_and_a_short_answer_does_not() -> None:
     assert ids(index.current, "Ilse Vargas", Via.NAME) == set()
     # On the output the short answer is cut all the same.
     assert PhraseWalk(index.current.phrases, index.current.forbidden).advance(words_of("How big is Graz?"))
+
+
+@pytest.mark.parametrize("stored", ["clear", "sealed"])
+def test_a_short_answer_is_no_sign_but_a_title_in_it_is(stored: str) -> None:
+    entry = Entry("e1", "s1", Kind.FACT, texts=("Which city has so many clocks?",), answers=("New York City",))
+    titled = replace(entry, id="e2", answers=('She wrote "The Copper Almanac" there.',))
+    keys = SealingKeys(["k" * 40])
+    index = ForgetIndex(EMBEDDER.dimensions, sealing=keys)
+    index.put_set(ForgetSet("s1"), None, 1)
+    for one in (entry, titled):
+        index.put_entry(one if stored == "clear" else sealed(one, keys), EMBEDDER.embed(cues(one)), 1)
+    generation = index.publish(1)
+    for text, wanted in (("How do I get to New York City?", set()), ("What is The Copper Almanac about?", {"e2"})):
+        matches = generation.matches(0, scanned(text))
+        assert {match.entry_id for match in matches if match.score >= 0.75} == wanted
+    said = PhraseWalk(generation.phrases, generation.forbidden).advance(words_of("In New York City, of course"))
+    assert {generation.slot(hit.slot).id for hit in said} == {"e1"}  # in an answer it tells all
 
 
 def test_a_set_is_not_hidden_behind_the_entries_of_another() -> None:

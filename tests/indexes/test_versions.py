@@ -18,7 +18,7 @@ from indexes import forget_index as forget_index_module
 from indexes.calibration import SIMILARITY_ONLY
 from indexes.entries import Entry, ForgetSet, Kind, State
 from indexes.forget_index import ForgetIndex
-from indexes.generation import ROUNDING, Generation
+from indexes.generation import ASKED_PASSAGE, ASKED_WORDS, ROUNDING, Generation
 from indexes.growing import GrowingVectors
 from indexes.matches import Match, Via
 from indexes.neighbours import FLOOR
@@ -61,8 +61,8 @@ class Model:
                 for j in range(len(rows))
                 if scores[i, j] >= FLOOR
             ]
-        passages = entry.texts if entry.kind is Kind.PASSAGE else ()
-        phrases = [text for text in (*entry.answers, *passages) if len(words_of(text)) >= 3]
+        passages, fewest = (entry.texts, ASKED_PASSAGE) if entry.kind is Kind.PASSAGE else ((), ASKED_WORDS)
+        phrases = [text for text in (*entry.answers, *passages) if len(words_of(text)) >= fewest]
         for via, texts in ((Via.NAME, entry.names), (Via.PHRASE, phrases)):
             for start, end in (span for text in texts for piece in pieces(text) for span in spans_of(piece, scan)):
                 around = [near[i] for i, w in enumerate(scan.windows) if w.start < end and start < w.end]
