@@ -55,10 +55,11 @@ def compared(name: Name, a: Heard, a_letters: str, b: Heard, b_letters: str, *, 
                 continue  # an initial stands for the first name, before the last one
             if not next_to and (one > other or len(name.letters) > 2):
                 continue  # apart and turned, or apart and in part: two words that happen to be there
-            like_a, like_b = _like(a, a_letters, name.letters[one]), _like(b, b_letters, name.letters[other])
-            if min(like_a, like_b) < LIKE_EACH or (len(a.text) == 1 and like_b < 1.0):
-                continue
             first, second = name.letters[one], name.letters[other]
+            if (like_a := _like(a, a_letters, first)) < LIKE_EACH:
+                continue
+            if (like_b := _like(b, b_letters, second)) < LIKE_EACH or (len(a.text) == 1 and like_b < 1.0):
+                continue
             mean = (like_a * len(first) + like_b * len(second)) / (len(first) + len(second))
             exact = one < other and next_to and (a.text, b.text) == (name.spelt[one], name.spelt[other])
             if exact or mean >= LIKE + LIKE_SHORTER * max(0.0, LONG - _weight(first) - _weight(second)):
@@ -76,7 +77,7 @@ def _like(heard: Heard, letters: str, word: str) -> float:
     if NICKNAMES.get(letters) == word:
         return 0.9
     like = likeness(letters, word, heard.few_vowels)
-    return max(like, GARBLED) if _garbled(heard.text, word) else like
+    return GARBLED if like < GARBLED and _garbled(heard.text, word) else like
 
 
 @lru_cache(4096)

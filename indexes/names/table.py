@@ -5,8 +5,8 @@ one under the pairs of neighbours and of first and last (people say Basil Al-Kuw
 "Ameen, Hina" is found, and a word may stand for its initial or its short form. Each two neighbouring words of a text
 are looked up; what is found is then compared letter by letter (`sound.likeness`), and only that decides.
 
-Among a million names very many sound alike. Of those under one pair of skeletons the first ones are compared; a name is
-kept under its letters as well, so that one that is written as it is, or with a slip, is found however many there are.
+Among a million names very many sound alike. Of those that may be meant by two words the first ones are compared; a name
+is kept under its letters as well, so that one that is written as it is, or with a slip, is found among all of them.
 
 A misspelled word is first replaced by the words of names from which it differs by one letter left out, added, changed
 or swapped (deletion neighbourhoods, as in SymSpell: a few look-ups per word).
@@ -29,7 +29,7 @@ from indexes.words import Word
 
 MAX_READINGS = 4  # skeletons by which one reading of a word of a text is looked up
 MAX_FORMS = 24  # and of all its readings together
-MAX_CANDIDATES = 64  # names compared letter by letter for one pair of skeletons, and of the same letters
+MAX_CANDIDATES = 64  # names compared letter by letter for two words of a text, and of the same letters as many again
 REACH = 2  # a pair's second word is one of this many significant words after the first: a middle name may stand between
 ALONE = 4  # consonants from which a single word is a name by its sound
 
@@ -105,18 +105,29 @@ class NameTable:
     def _of_base(self, number: int) -> Name:
         return self._taken.get(number) or self._base.name(number)
 
-    def _candidates(self, key: int, *letters: str) -> Iterable[Name]:
-        """Names that may be meant: those under a key, and where they are too many those of the very letters first."""
+    def _under(self, key: int) -> tuple[int, Iterable[Name]]:
+        """How many names are kept under a key, and which."""
         after = self._pairs.get(key, ())
-        before = self._base.under(key) if self._has_base else ()
-        if not before and len(after) <= MAX_CANDIDATES:
-            return after
-        alike = islice(chain(map(self._of_base, before), after), MAX_CANDIDATES)
-        if len(before) + len(after) <= MAX_CANDIDATES:
-            return alike
-        written = _written(*letters)
-        same = chain(map(self._of_base, self._base.under(written)), self._pairs.get(written, ()))
-        return chain(islice(same, MAX_CANDIDATES), alike)
+        if not self._has_base or not (before := self._base.under(key)):
+            return len(after), after
+        return len(before) + len(after), chain(map(self._of_base, before), after)
+
+    def _candidates(self, forms: Iterable[tuple[int, tuple[str, ...]]]) -> Iterator[tuple[Name, tuple[str, ...]]]:
+        """Names that may be meant by any of some forms of words, each with the letters of the form.
+
+        `forms` are keys of skeletons, the likeliest first, and the letters that they are of.
+        """
+        left = MAX_CANDIDATES
+        looked_up = set[tuple[str, ...]]()
+        for key, letters in forms:
+            count, alike = self._under(key)
+            if count > left and letters not in looked_up:
+                looked_up.add(letters)
+                _, same = self._under(_written(*letters))
+                yield from ((name, letters) for name in islice(same, MAX_CANDIDATES))
+            if count:
+                yield from ((name, letters) for name in islice(alike, left))
+                left = max(0, left - count)
 
     def find(self, words: Sequence[Word]) -> list[NameHit]:
         """The names that stand in a text: each with its surest place."""
@@ -154,20 +165,24 @@ class NameTable:
         return Heard(word.text, word.start, word.end, looked_up, writes_few_vowels(word.text), typo)
 
     def _alone(self, heard: Heard) -> Iterator[NameHit]:
-        for letters, skeleton, number in heard.forms:
-            for name in self._candidates(number, letters):
-                exact = heard.text == name.spelt[0]
-                like = likeness(letters, name.letters[0], heard.few_vowels)
-                if exact or (like >= 0.85 and len(skeleton) >= ALONE):
-                    yield NameHit(name, heard.start, heard.end, like, exact, whole=True)
+        forms = ((number, (letters,)) for letters, skeleton, number in heard.forms)
+        telling = {letters for letters, skeleton, _ in heard.forms if len(skeleton) >= ALONE}
+        for name, (letters,) in self._candidates(forms):
+            exact = heard.text == name.spelt[0]
+            like = likeness(letters, name.letters[0], heard.few_vowels)
+            if exact or (like >= 0.85 and letters in telling):
+                yield NameHit(name, heard.start, heard.end, like, exact, whole=True)
 
     def _pair(self, a: Heard, b: Heard, *, next_to: bool) -> Iterator[NameHit]:
-        for a_letters, _, a_number in a.forms:
-            for b_letters, _, b_number in b.forms:
-                for name in self._candidates(paired(a_number, b_number), a_letters, b_letters):
-                    hit = compared(name, a, a_letters, b, b_letters, next_to=next_to)
-                    if hit is not None:
-                        yield hit
+        forms = (
+            (paired(a_number, b_number), (a_letters, b_letters))
+            for a_letters, _, a_number in a.forms
+            for b_letters, _, b_number in b.forms
+        )
+        for name, (a_letters, b_letters) in self._candidates(forms):
+            hit = compared(name, a, a_letters, b, b_letters, next_to=next_to)
+            if hit is not None:
+                yield hit
 
     def _learn(self, word: str) -> None:
         if len(word) < SLIP_LENGTH or self._knows(word):
