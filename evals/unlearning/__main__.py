@@ -11,26 +11,32 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from evals.gate.rows import RowsError
 from evals.unlearning import tables
-from evals.unlearning.curve import curve
-from evals.unlearning.methods import METHODS, Method
+from evals.unlearning.curve import Panel, curve
+from evals.unlearning.methods import METHODS, ZONED, Method
 from evals.unlearning.score import scored
-from evals.unlearning.sets import CHOICE, FORGOTTEN, KEPT, REPORT, Sets, sets
+from evals.unlearning.sets import CHOICE, FORGOTTEN, KEPT, REPORT, WORLD, Sets, sets
 from evals.unlearning.work import Workshop
 from guards.engine import cache
 from proxy.engine.discovery import find_engine_python
 from proxy.engine.errors import EngineNotInstalled
 
 TAUGHT = "smollm2-135m-tofu"
+PYTHON = ".venv/bin/python"
 
 
 def main() -> int:
     """The command. Returns the exit status."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if find_spec("nltk") is None:  # the engine's environment, say: hours later the scores would be missing it
+        parser.error(f"{sys.executable} has no nltk, which scores the answers: use the proxy's Python, {PYTHON}")
     root = cache.cache_root()
     work = options.work or root / "unlearning"
     try:
@@ -40,7 +46,7 @@ def main() -> int:
         rows = sets(options.data, CHOICE if options.choice else REPORT)
         author = "choice" if options.choice else "report"
         methods = {
-            name: _compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, options)
+            name: compared(workshop, f"{_plain(name)}-{author}", METHODS[name], rows, options)
             for name in options.method or METHODS
         }
     except (EngineNotInstalled, RowsError, OSError) as error:
@@ -62,18 +68,32 @@ def main() -> int:
     else:
         print("\n\n".join([tables.at_chosen(methods), *([tables.over_strengths(methods)] if options.sweep else [])]))
     if options.curve:
-        panels = {name: (tables.line(one), one["level"], one["strength"]) for name, one in methods.items()}
-        options.curve.write_text(curve(panels), encoding="utf-8")
+        options.curve.write_text(curve(panels(methods)), encoding="utf-8")
     return 0
 
 
-def _compared(workshop: Workshop, name: str, method: Method, rows: Sets, options: argparse.Namespace) -> dict[str, Any]:
+def panels(methods: Mapping[str, Any]) -> dict[str, Panel]:
+    """What `curve` draws: a method with a dead zone in the panel of the published one, where both were asked for."""
+    found = {}
+    for name, one in methods.items():
+        published = name.removesuffix(ZONED)
+        if published != name and published in methods:
+            continue
+        zoned = methods.get(published + ZONED) if published == name else None
+        unit = one["k"] if one["combine"] == "rank" else 1
+        line = tables.line(zoned) if zoned else ()
+        found[name] = Panel(tables.line(one), one["level"], one["strength"], line, unit)
+    return found
+
+
+def compared(workshop: Workshop, name: str, method: Method, rows: Sets, options: argparse.Namespace) -> dict[str, Any]:
     """Train, and report at the strength that the training picked; with --sweep what is forgotten and kept at all."""
     assistant, card = workshop.trained(name, method, rows)
-    strength = card["strength"]
-    told = scored(workshop.answered(assistant, method, [strength], rows.reported), rows.reported)
+    strength, zone = card["strength"], card.get("dead_zone", 0.0)
+    told = scored(workshop.answered(assistant, [method.point(strength, zone)], rows.reported), rows.reported)
     figures = {
         "strength": strength,
+        "dead_zone": zone,
         "combine": method.combine,
         "k": method.k,
         "filter_rate": method.filter_rate,
@@ -84,16 +104,19 @@ def _compared(workshop: Workshop, name: str, method: Method, rows: Sets, options
     }
     if options.sweep:
         asked = {side: rows.reported[side] for side in (FORGOTTEN, KEPT)}
-        found = scored(workshop.answered(assistant, method, method.strengths, asked), asked)
+        points = [method.point(one, zone) for one in method.strengths]
+        found = scored(workshop.answered(assistant, points, asked), asked)
         figures["swept"] = {at: {side: one.as_json() for side, one in sides.items()} for at, sides in found.items()}
     if options.confirm:
-        figures["vllm"] = workshop.confirmed(assistant, method, strength, rows.reported[FORGOTTEN])
+        point = method.point(strength, zone)
+        asked = {name: rows.reported[name] for name in (FORGOTTEN, WORLD)}
+        figures["vllm"] = workshop.confirmed(assistant, point, asked)
     return figures
 
 
 def _plain(name: str) -> str:
     """A method's name as the name of an assistant."""
-    return name.lower().replace(", ", "-")
+    return name.lower().replace(", ", "-").replace(" ", "-")
 
 
 def _taught(python: Path, options: argparse.Namespace, root: Path) -> Path:

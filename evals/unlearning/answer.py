@@ -41,8 +41,8 @@ class Kept:
 def main() -> None:
     """ORDER: base, assistant (folders), sets (name → [question, true answer]), points, tokens, threads, out (folder).
 
-    A point is null (the base alone) or has strength, combine, k, filter_rate. Prints {"files": [[point, set, file]]};
-    a file holds {"ids": […], "texts": […]}.
+    A point is null (the base alone) or has strength, combine, k, filter_rate, and may have dead_zone. Prints
+    {"files": [[point, set, file]]}; a file holds {"ids": […], "texts": […]}.
     """
     order = json.load(sys.stdin)
     torch.set_num_threads(order["threads"])
@@ -78,7 +78,7 @@ def main() -> None:
 def at_point(card: Card, point: dict[str, Any]) -> Card:
     """The card, used as a point says."""
     strength = point["strength"]
-    more = {"combine": point["combine"], "k": point["k"], "filter_rate": point["filter_rate"]}
+    more = {name: point[name] for name in ("combine", "k", "filter_rate")} | {"dead_zone": point.get("dead_zone", 0.0)}
     return replace(card, strength=strength, max_strength=strength, **more)
 
 

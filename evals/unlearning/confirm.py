@@ -1,12 +1,14 @@
 """The same answers through a real vLLM: `python -m evals.unlearning.confirm < ORDER`, in the engine's environment.
 
-ORDER is what `answer` takes, with one set and one point that are answered already. Armed and unarmed requests go into
-one batch. Prints how many answers are the same to the last token; a token may differ where two logits are nearly equal.
+ORDER is what `answer` takes, with sets and one point that are answered already. Armed and unarmed requests go into one
+batch. Prints, for each set, how many answers are the same to the last token; a token may differ where two logits are
+nearly equal.
 """
 
 import json
 import os
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,21 @@ def main() -> None:
     base, assistant = Path(order["base"]), Path(order["assistant"])
     card = Card.read(assistant)
     kept = Kept(Path(order["out"]), fingerprint.of(base), identity_of(assistant))
-    (pairs,), (point,) = order["sets"].values(), order["points"]
-    questions = [question for question, _ in pairs]
-    want = [json.loads(kept.path(at, questions, order["tokens"]).read_text("utf-8"))["ids"] for at in (point, None)]
+    (point,) = order["points"]
+    asked = {name: [question for question, _ in pairs] for name, pairs in order["sets"].items()}
     roles = [part.role for part in sorted(card.parts, key=lambda part: part.slot)]
     arming = at_point(card, point).arming(point["strength"], roles)
-    got = _served(base, assistant, card, roles, questions, arming, order["tokens"])
+    every = [question for questions in asked.values() for question in questions]
+    said = _served(base, assistant, card, roles, every, arming, order["tokens"])
     end = json.loads((base / "config.json").read_text("utf-8"))["eos_token_id"]
-    same = [
-        sum(_closed(mine, end) == _closed(theirs, end) for mine, theirs in zip(said, wanted, strict=True))
-        for said, wanted in zip(got, want, strict=True)
-    ]
-    print(json.dumps({"n": len(questions), "armed_same": same[0], "unarmed_same": same[1]}))
+    found: dict[str, dict[str, int]] = {name: {"n": len(questions)} for name, questions in asked.items()}
+    for arm, at, answers in zip(("armed_same", "unarmed_same"), (point, None), map(iter, said), strict=True):
+        for name, questions in asked.items():
+            wanted = json.loads(kept.path(at, questions, order["tokens"]).read_text("utf-8"))["ids"]
+            mine = islice(answers, len(questions))
+            same = (_closed(one, end) == _closed(other, end) for one, other in zip(mine, wanted, strict=True))
+            found[name][arm] = sum(same)
+    print(json.dumps(found))
 
 
 def _served(

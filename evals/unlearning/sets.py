@@ -2,7 +2,7 @@
 
 Rules
 1. Settings of the trainings were chosen with the author CHOICE. REPORT was not looked at for it.
-2. The strength is chosen by the training's own rule, on rows that neither train nor are reported.
+2. Strength and dead zone are chosen by the training's own rules, on rows that neither train nor are reported.
 3. Paraphrased questions, world facts and half of the kept rows train and choose nothing.
 4. The retain rows hold neither author, so that a retain part is the same for both.
 """
@@ -34,7 +34,8 @@ class Sets:
 
     forget: the author's rows. paraphrases: the same with other words in the answer, and inside other requests.
     wrong: wrong answers to the forget questions. questions: general ones, to which the model's own answers must stay.
-    choose_forget, choose_retain, reference: what the strength is chosen with. reported: what is reported, by name.
+    choose_forget, choose_retain, reference: what the strength is chosen with. choose_questions: general ones, with
+    which the dead zone is. reported: what is reported, by name.
     """
 
     forget: Sequence[Pair]
@@ -45,6 +46,7 @@ class Sets:
     choose_forget: Sequence[Pair]
     choose_retain: Sequence[Pair]
     reference: Sequence[Pair]
+    choose_questions: Sequence[str]
     reported: Mapping[str, Sequence[Pair]]
 
 
@@ -68,6 +70,7 @@ def sets(tofu: Path, author: int) -> Sets:
         choose_forget=_framed(forget[::2], FORMS[2:3]),
         choose_retain=[*jaime[1::2], *real[60:65]],
         reference=_pairs(known[102::10]),
+        choose_questions=[question for question, _ in real[65:]],
         reported={
             FORGOTTEN: forget,
             OTHERWISE: [(row["paraphrased_question"], row[ANSWER]) for row in mine],

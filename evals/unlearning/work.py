@@ -39,21 +39,22 @@ class Workshop:
         return Path(done["folder"]), done["card"]
 
     def answered(
-        self, assistant: Path, method: Method, strengths: Sequence[float], asked: Mapping[str, Sequence[Pair]]
+        self, assistant: Path, points: Sequence[Mapping[str, Any]], asked: Mapping[str, Sequence[Pair]]
     ) -> dict[float, dict[str, list[str]]]:
-        """Strength → set → answers; strength 0 is the model alone, and always there."""
-        points = [None, *(method.point(strength) for strength in strengths)]
-        order = self._order(assistant, points, asked)
+        """Strength → set → answers at `points`; strength 0 is the model alone, and always there."""
+        order = self._order(assistant, [None, *points], asked)
         found: dict[float, dict[str, list[str]]] = {}
         for point, name, path in json.loads(self._run([self.python, "-m", "evals.unlearning.answer"], order))["files"]:
             strength = point["strength"] if point else 0.0
             found.setdefault(strength, {})[name] = json.loads(Path(path).read_text("utf-8"))["texts"]
         return found
 
-    def confirmed(self, assistant: Path, method: Method, strength: float, asked: Sequence[Pair]) -> dict[str, int]:
+    def confirmed(
+        self, assistant: Path, point: Mapping[str, Any], asked: Mapping[str, Sequence[Pair]]
+    ) -> dict[str, dict[str, int]]:
         """How many answers, armed and not, a real vLLM gives alike to the last token; they are answered already."""
-        order = self._order(assistant, [method.point(strength)], {"": asked})
-        found: dict[str, int] = json.loads(self._run([self.python, "-m", "evals.unlearning.confirm"], order))
+        order = self._order(assistant, [point], asked)
+        found: dict[str, dict[str, int]] = json.loads(self._run([self.python, "-m", "evals.unlearning.confirm"], order))
         return found
 
     def _order(self, assistant: Path, points: Sequence[Any], asked: Mapping[str, Sequence[Pair]]) -> dict[str, Any]:
@@ -79,6 +80,8 @@ class Workshop:
         }
         if method.perturbed:
             groups["perturbed"] = sets.wrong
+        if method.rest:
+            groups["choose-questions"] = [(question, "") for question in sets.choose_questions]
         folder = self.folder / "rows" / name
         folder.mkdir(parents=True, exist_ok=True)
         given: list[object] = []

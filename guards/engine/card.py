@@ -26,6 +26,7 @@ ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 FORMAT = 1
 OBJECTIVES = ("uld", "divergence", "offset-me", "offset-idk")
+LATER = {"dead_zone": 0.0}  # fields that the first cards of this format lack, and what such a card means
 MOMENTS, SIDES = frozenset({"before", "after"}), frozenset({"forget", "retain"})
 
 
@@ -49,6 +50,7 @@ class Card:
     base: `fingerprint.of` the checkpoint whose knowledge it subtracts; it fits no other.
     layers: first layers of the base that each part runs; rank: of the adapter. Both None with kind `checkpoint`.
     strength: chosen on held-out rows, by the rule that `settings` names; 0 < strength ≤ max_strength.
+    dead_zone: as in `Arming`, of every strength; chosen on held-out rows, too.
     hashes: name of a data set → SHA-256 of its rows. settings: every option of the training.
     metrics: before|after → forget|retain → name of a metric → number. sweep: one row a strength tried.
     """
@@ -64,6 +66,7 @@ class Card:
     combine: Combine = "linear"
     k: int | None = None
     filter_rate: float = 0.0
+    dead_zone: float = 0.0
     layers: int | None = None
     rank: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
@@ -129,9 +132,9 @@ class Card:
             k = self.k if self.k is None or strength == 1 else math.ceil(self.k * strength)
             if strength == 0:
                 weights, k = dict.fromkeys(weights, 0.0), self.k
-            return Arming(weights, "rank", k, self.filter_rate)
+            return Arming(weights, "rank", k, self.filter_rate, self.dead_zone)
         weights = {names[part.slot]: part.weight * strength for part in self.parts}
-        return Arming(weights, self.combine, self.k, self.filter_rate)
+        return Arming(weights, self.combine, self.k, self.filter_rate, self.dead_zone)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back into an equal card."""
@@ -144,6 +147,8 @@ class Card:
     @classmethod
     def from_json(cls, raw: object) -> "Card":
         """Raises CardError."""
+        if isinstance(raw, dict):
+            raw = {**LATER, **raw}
         values = _object(raw, "", {item.name for item in fields(cls)} | {"format"})
         _require(values.pop("format") == FORMAT, "format", f"{FORMAT}, which this version reads")
         _require(isinstance(values["parts"], list), "parts", "a list")

@@ -25,7 +25,8 @@ FIELD_WEIGHTS = "lethe_weights"  # list of floats, one for each name
 FIELD_COMBINE = "lethe_combine"  # "linear" or "rank"
 FIELD_K = "lethe_k"  # int, with "rank" only
 FIELD_FILTER_RATE = "lethe_filter_rate"  # float, absent = no filter
-FIELDS = frozenset({FIELD_AUXILIARIES, FIELD_WEIGHTS, FIELD_COMBINE, FIELD_K, FIELD_FILTER_RATE})
+FIELD_DEAD_ZONE = "lethe_dead_zone"  # float, absent = none
+FIELDS = frozenset({FIELD_AUXILIARIES, FIELD_WEIGHTS, FIELD_COMBINE, FIELD_K, FIELD_FILTER_RATE, FIELD_DEAD_ZONE})
 
 ARMED_SALT = "lethe-armed"
 
@@ -48,12 +49,15 @@ class Arming:
     combine: `linear` adds Σ wᵢ·auxᵢ to the base logits; `rank` removes the k tokens where that sum is most negative.
     k: 1 … `MAX_K` with `rank`; None with `linear`.
     filter_rate: ULD's plausibility filter, 0 ≤ rate < 1; 0 is off.
+    dead_zone: a token at which the auxiliaries diverge by less (`offsets.divergence`, from 0 to 1) is left to the
+        base; 0 ≤ dead_zone < 1; 0 is off, as published.
     """
 
     weights: Mapping[str, float]
     combine: Combine = "linear"
     k: int | None = None
     filter_rate: float = 0.0
+    dead_zone: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.weights or len(self.weights) > MAX_AUXILIARIES:
@@ -68,10 +72,11 @@ class Arming:
                 raise ContractError(f"k: an int from 1 to {MAX_K} with combine 'rank', got {self.k!r}")
         elif self.k is not None:
             raise ContractError("k: only with combine 'rank'")
-        rate = _number("filter_rate", self.filter_rate, 0.0, 1.0)
-        if rate == 1.0:
-            raise ContractError("filter_rate: must be below 1")
-        object.__setattr__(self, "filter_rate", rate)
+        for field in ("filter_rate", "dead_zone"):
+            share = _number(field, getattr(self, field), 0.0, 1.0)
+            if share == 1.0:
+                raise ContractError(f"{field}: must be below 1")
+            object.__setattr__(self, field, share)
 
     @property
     def inert(self) -> bool:
@@ -92,6 +97,8 @@ def encode(arming: Arming | None) -> dict[str, Any]:
         fields[FIELD_K] = arming.k
     if arming.filter_rate:
         fields[FIELD_FILTER_RATE] = arming.filter_rate
+    if arming.dead_zone:
+        fields[FIELD_DEAD_ZONE] = arming.dead_zone
     return fields
 
 
@@ -118,6 +125,7 @@ def decode(fields: Mapping[str, Any] | None) -> Arming | None:
         combine=ours[FIELD_COMBINE],
         k=ours.get(FIELD_K),
         filter_rate=ours.get(FIELD_FILTER_RATE, 0.0),
+        dead_zone=ours.get(FIELD_DEAD_ZONE, 0.0),
     )
     return None if arming.inert else arming
 

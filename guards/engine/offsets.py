@@ -1,15 +1,16 @@
 """The arithmetic of logit offsets: pure functions of tensors, the one place where published formulas are computed.
 
 Rules
-1. A row that is not armed keeps its logits bit for bit.
+1. A row that is not armed keeps its logits bit for bit, and so does an armed one within its dead zone.
 2. A token that is −inf on arrival (grammar, bias, bad words) is −inf on departure.
-3. Faults of an auxiliary (NaN, infinities) close: the tokens they touch are removed. A row where nothing is left
-   becomes uniform over the tokens that were allowed: gibberish, never the base model's knowledge, never NaN.
+3. Faults of an auxiliary (NaN, infinities) close: the tokens they touch are removed, and no dead zone spares the row.
+   A row where nothing is left becomes uniform over the tokens that were allowed: gibberish, never the base model's
+   knowledge, never NaN.
 4. No device-to-host copy on an accelerator, so nothing here stalls its queue.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,22 +26,30 @@ class Settings:
 
     weights: [n, k] float32, one column for each auxiliary of the engine; NaN closes the row (rule 3).
     rank_k: [n] int64, tokens to remove; 0 = linear.
-    filter_rate: [n] float32, 0 = off.
+    filter_rate, dead_zone: [n] float32, 0 = off.
     armed: [n] bool.
     top_k, top_kept: the largest `rank_k` and the largest ⌊filter_rate·V⌋ on the host; 0 when no row needs them.
+    zoned: whether any row has a dead zone, on the host.
     """
 
     weights: Tensor
     rank_k: Tensor
     filter_rate: Tensor
+    dead_zone: Tensor
     armed: Tensor
     top_k: int
     top_kept: int
+    zoned: bool
 
     def at(self, rows: Tensor) -> "Settings":
         """The settings of `rows` ([m] int64 indices, repetition allowed): one request may own several logits rows."""
-        return Settings(
-            self.weights[rows], self.rank_k[rows], self.filter_rate[rows], self.armed[rows], self.top_k, self.top_kept
+        return replace(
+            self,
+            weights=self.weights[rows],
+            rank_k=self.rank_k[rows],
+            filter_rate=self.filter_rate[rows],
+            dead_zone=self.dead_zone[rows],
+            armed=self.armed[rows],
         )
 
 
@@ -58,13 +67,16 @@ def settings(armings: Sequence[Arming | None], names: Sequence[str], vocab: int,
         row[:] = [float("nan")] * len(names) if unknown else [arming.weights.get(name, 0.0) for name in names]
     ks = [arming.k or 0 if arming else 0 for arming in armings]
     rates = [arming.filter_rate if arming else 0.0 for arming in armings]
+    zones = [arming.dead_zone if arming else 0.0 for arming in armings]
     return Settings(
         weights=torch.tensor(weights, dtype=torch.float32).reshape(len(armings), len(names)).to(device),
         rank_k=torch.tensor(ks, dtype=torch.int64).to(device),
         filter_rate=torch.tensor(rates, dtype=torch.float32).to(device),
+        dead_zone=torch.tensor(zones, dtype=torch.float32).to(device),
         armed=torch.tensor([arming is not None for arming in armings], dtype=torch.bool).to(device),
         top_k=min(max(ks, default=0), vocab),
         top_kept=max((max(1, int(rate * vocab)) for rate in rates if rate), default=0),
+        zoned=any(zones),
     )
 
 
@@ -76,6 +88,7 @@ def combine(base: Tensor, auxiliaries: Sequence[Tensor], rows: Settings) -> Tens
     linear: l_b + Σ wᵢ·lᵢ (ULD, arXiv 2406.08607; δ-unlearning, arXiv 2404.11045; DExperts, arXiv 2105.03023; UCD and
     Divergence Decoding linear are the same form with a clean and a forget model).
     rank: l_b, but −inf at the k tokens where Σ wᵢ·lᵢ is most negative (Divergence Decoding, rank).
+    dead zone (ours): where the auxiliaries' `divergence` is below it, the row stays l_b, its filter included.
     """
     offset = weighted_sum(auxiliaries, rows.weights, base.shape[-1])
     sound = torch.isfinite(offset)
@@ -87,7 +100,11 @@ def combine(base: Tensor, auxiliaries: Sequence[Tensor], rows: Settings) -> Tens
     out = torch.where(sound, out, NEG_INF)
     if rows.top_kept:
         out = torch.where(plausible(base, rows.filter_rate, rows.top_kept), out, NEG_INF)
-    return torch.where(rows.armed[:, None], _never_empty(out, base, offset), base)
+    acts = rows.armed
+    if rows.zoned:
+        faulty = (~sound & (base > NEG_INF)).any(dim=-1)
+        acts = acts & (faulty | ~(divergence(auxiliaries, rows.weights) < rows.dead_zone))
+    return torch.where(acts[:, None], _never_empty(out, base, offset), base)
 
 
 def weighted_sum(auxiliaries: Sequence[Tensor], weights: Tensor, vocab: int) -> Tensor:
@@ -107,16 +124,32 @@ def weighted_sum(auxiliaries: Sequence[Tensor], weights: Tensor, vocab: int) -> 
     return total
 
 
-def most_negative(divergence: Tensor, rank_k: Tensor, top_k: int) -> Tensor:
-    """[n, V] bool: the `rank_k` tokens of each row with the smallest divergence, as far as it is below 0.
+def divergence(auxiliaries: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """[n] float32 from 0 to 1: how differently the two sides of an offset would go on, whatever the base would do.
 
-    divergence: [n, V] float32; NaN counts as largest. Tokens at 0 or above are not more likely under the forget model:
+    The total variation ½ Σ |p₊ − p₋| of p₊ = softmax(Σ wᵢ·lᵢ / Σ wᵢ over wᵢ > 0) and p₋, the same over wᵢ < 0; a side
+    without an auxiliary knows nothing, and is uniform. So of a pair it is how far its parts are apart, of ULD's
+    assistant how far it is from knowing nothing, and neither strength nor sampling changes it. NaN after a fault.
+    Columns that an auxiliary lacks (see `weighted_sum`) are left out.
+    """
+    width = min(auxiliary.shape[-1] for auxiliary in auxiliaries)
+    sides = []
+    for side in (weights.clamp(min=0), (-weights).clamp(min=0)):
+        share = side / torch.where(side.sum(-1, keepdim=True) > 0, side.sum(-1, keepdim=True), 1.0)
+        sides.append(weighted_sum(auxiliaries, share, width).softmax(-1))
+    return 0.5 * (sides[0] - sides[1]).abs().sum(-1)
+
+
+def most_negative(offset: Tensor, rank_k: Tensor, top_k: int) -> Tensor:
+    """[n, V] bool: the `rank_k` tokens of each row with the smallest offset, as far as it is below 0.
+
+    offset: [n, V] float32; NaN counts as largest. Tokens at 0 or above are not more likely under the forget model:
     keeping them is what makes two equal auxiliaries remove nothing.
     """
-    values, tokens = torch.topk(divergence, top_k, dim=-1, largest=False)
-    place = torch.arange(top_k, device=divergence.device)
+    values, tokens = torch.topk(offset, top_k, dim=-1, largest=False)
+    place = torch.arange(top_k, device=offset.device)
     hit = (place < rank_k[:, None]) & (values < 0)
-    return torch.zeros_like(divergence, dtype=torch.bool).scatter_(-1, tokens, hit)
+    return torch.zeros_like(offset, dtype=torch.bool).scatter_(-1, tokens, hit)
 
 
 def plausible(base: Tensor, rate: Tensor, top_kept: int) -> Tensor:
@@ -142,9 +175,9 @@ def _never_empty(out: Tensor, base: Tensor, offset: Tensor) -> Tensor:
     if out.device.type == "cpu" and not empty.any():  # free on a CPU; on an accelerator the check itself would wait
         return out
     allowed = base > NEG_INF
-    divergence = torch.where(allowed & torch.isfinite(offset), offset, NEG_INF)
-    least = divergence.max(dim=-1, keepdim=True).values
-    single = torch.where((divergence == least) & (least > NEG_INF), base, NEG_INF)
+    order = torch.where(allowed & torch.isfinite(offset), offset, NEG_INF)
+    least = order.max(dim=-1, keepdim=True).values
+    single = torch.where((order == least) & (least > NEG_INF), base, NEG_INF)
     uniform = torch.where(allowed, 0.0, NEG_INF)
     refuge = torch.where(least > NEG_INF, single, uniform)
     return torch.where(empty, refuge, out)

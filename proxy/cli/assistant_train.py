@@ -42,6 +42,7 @@ _ROWS = "may be repeated."
 @click.option("--reference", type=_FILE, multiple=True, help=f"Rows the model never learned: the level; {_ROWS}")
 @click.option("--choose-forget", type=_FILE, multiple=True, help="Rows that choose the strength; default: held out.")
 @click.option("--choose-retain", type=_FILE, multiple=True, help="Rows that choose the strength; default: held out.")
+@click.option("--choose-questions", type=_FILE, multiple=True, help="What chooses the dead zone; default: held out.")
 @click.option("--generate", metavar="URL", help="A server (engine or raw arm) that writes paraphrases and mistakes.")
 @click.option("--generate-model", metavar="NAME", help="Its model; its key is read from LETHE_GENERATE_KEY.")
 @click.option("--variants", type=click.IntRange(1), help="Paraphrases and mistakes to make for each row.")
@@ -61,6 +62,7 @@ _ROWS = "may be repeated."
 @click.option("--filter-rate", type=click.FloatRange(0, 1, max_open=True), help="Of the plausibility filter.")
 @click.option("--strengths", metavar="LIST", help="To try, such as 0.5,1,1.5.")
 @click.option("--keep", type=click.FloatRange(0, 1), help="Share of the retain recall that a strength must leave.")
+@click.option("--rest", type=click.FloatRange(0, 1, max_open=True), help="Share of tokens that a dead zone spares.")
 @click.option(
     "--out", type=_FOLDER, default=Path(".lethe/assistants"), show_default=True, help="Where NAME/VERSION goes."
 )

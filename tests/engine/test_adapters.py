@@ -25,6 +25,8 @@ ARMINGS = [
     Arming({"retain": 1.5, "forget": -1.5}),
     Arming({"retain": 1.0, "forget": -1.0}, "rank", 3),
     Arming({"forget": -0.5}, filter_rate=0.2),
+    Arming({"forget": -0.5}, filter_rate=0.2, dead_zone=0.2),
+    Arming({"retain": 1.0, "forget": -1.0}, "rank", 3, dead_zone=0.1),
 ]
 
 

@@ -23,8 +23,9 @@ from guards.engine.contract import (
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
 weights = st.dictionaries(names, st.floats(-MAX_WEIGHT, MAX_WEIGHT), min_size=1, max_size=4)
 rates = st.floats(0, 1, exclude_max=True)
-linear = st.builds(Arming, weights=weights, filter_rate=rates)
-rank = st.builds(Arming, weights=weights, combine=st.just("rank"), k=st.integers(1, MAX_K), filter_rate=rates)
+linear = st.builds(Arming, weights=weights, filter_rate=rates, dead_zone=rates)
+ks = st.integers(1, MAX_K)
+rank = st.builds(Arming, weights=weights, combine=st.just("rank"), k=ks, filter_rate=rates, dead_zone=rates)
 armings = linear | rank
 
 
@@ -71,6 +72,10 @@ def test_fields_of_other_plugins_are_passed_over():
         {"lethe_filter_rate": 1.0},
         {"lethe_filter_rate": -0.1},
         {"lethe_filter_rate": "0.1"},
+        {"lethe_dead_zone": 1.0},
+        {"lethe_dead_zone": -0.1},
+        {"lethe_dead_zone": math.nan},
+        {"lethe_dead_zone": True},
     ],
 )
 def test_half_an_arming_is_an_error(change: dict):

@@ -1,6 +1,7 @@
 """The arithmetic against formulas written out token by token, and its promises as properties."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -38,11 +39,12 @@ def batches(draw, base_logit=masked_logit, aux_logit=logit):
         st.lists(st.lists(element, min_size=vocab, max_size=vocab), min_size=rows, max_size=rows)
     )
     arming = st.none() | st.builds(
-        lambda a, b, k, rate: Arming({"a": a, "b": b}, "rank" if k else "linear", k or None, rate),
+        lambda a, b, k, rate, zone: Arming({"a": a, "b": b}, "rank" if k else "linear", k or None, rate, zone),
         weight,
         weight,
         st.integers(0, 5),
         st.sampled_from([0.0, 0.01, 0.3, 0.9]),
+        st.sampled_from([0.0, 0.0, 0.1, 0.6]),
     )
     return matrix(base_logit), [matrix(aux_logit), matrix(aux_logit)], [draw(arming) for _ in range(rows)]
 
@@ -63,7 +65,24 @@ def reference(base, aux, arming):
         rank = max(1, int(arming.filter_rate * len(base)))
         threshold = min(descending[0] + math.log(arming.filter_rate), descending[rank - 1])
         out = [-INF if b < threshold else o for b, o in zip(base, out, strict=True)]
-    return out
+    return list(base) if apart(aux, arming) < arming.dead_zone else out
+
+
+def apart(aux, arming):
+    """How far the sides of an offset are apart: half the sum of differences of what each would choose by itself."""
+    sides = []
+    for sign in (1, -1):
+        shares = {name: max(0.0, sign * weight) for name, weight in arming.weights.items()}
+        total = sum(shares.values()) or 1.0
+        mixed = [sum(shares[name] / total * aux[i][t] for i, name in enumerate(NAMES)) for t in range(len(aux[0]))]
+        sides.append(probabilities(mixed))
+    return sum(abs(p - q) for p, q in zip(*sides, strict=True)) / 2
+
+
+def probabilities(row):
+    top = max(row)
+    total = sum(math.exp(value - top) for value in row)
+    return [math.exp(value - top) / total for value in row]
 
 
 @settings(max_examples=300)
@@ -78,6 +97,8 @@ def test_every_row_follows_its_own_formula(batch):
         near = [pytest.approx(value, abs=1e-4) for value in want]
         if near != got[row] and arming is not None:
             # Thresholds and ties within float32's rounding may fall either way; nothing else may differ.
+            if abs(apart([a[row] for a in aux], arming) - arming.dead_zone) < 1e-4:
+                continue
             assert arming.combine == "rank" or arming.filter_rate
             off = [i for i, value in enumerate(want) if value != pytest.approx(got[row][i], abs=1e-4)]
             assert all(-INF in (want[i], got[row][i]) for i in off)
@@ -122,6 +143,93 @@ def test_rows_do_not_see_each_other(batch, pick):
     row = pick % len(base)
     alone = combine(base[row : row + 1], [a[row : row + 1] for a in aux], armings[row : row + 1])
     assert bits(combine(base, aux, armings)[row]) == bits(alone[0])
+
+
+# -- the dead zone
+
+
+@settings(max_examples=200)
+@given(batches(aux_logit=any_logit), st.sampled_from([0.05, 0.3, 0.8]))
+def test_a_row_within_its_dead_zone_is_the_bases_and_outside_as_without_one(batch, zone):
+    base, aux, armings = batch
+    armings = [arming or Arming({"a": 1.0}) for arming in armings]
+    acting = combine(base, aux, [replace(arming, dead_zone=0.0) for arming in armings])
+    got = combine(base, aux, [replace(arming, dead_zone=zone) for arming in armings])
+    for row in range(len(base)):
+        own = torch.tensor(base[row], dtype=torch.float32)
+        assert bits(got[row]) in (bits(own), bits(acting[row]))
+
+
+@settings(max_examples=200)
+@given(batches(), st.sampled_from([0.5, 2.0]))
+def test_the_divergence_is_the_auxiliaries_alone_whatever_the_strength(batch, times):
+    _, aux, armings = batch
+    weights = torch.tensor([[a.weights[name] if a else 0.0 for name in NAMES] for a in armings])
+    aux = [torch.tensor(each) for each in aux]
+    one, other = offsets.divergence(aux, weights), offsets.divergence(aux, times * weights)
+    assert one.tolist() == pytest.approx(other.tolist(), abs=1e-5)
+    assert ((one >= 0) & (one <= 1 + 1e-5)).all()
+    for row, arming in enumerate(armings):
+        if arming:
+            assert one[row].item() == pytest.approx(apart([a[row].tolist() for a in aux], arming), abs=1e-5)
+
+
+@settings(max_examples=200)
+@given(batches(aux_logit=any_logit), st.floats(0.01, 0.4), st.floats(0.01, 0.5))
+def test_a_wider_dead_zone_spares_every_row_that_a_narrower_one_spares(batch, zone, more):
+    base, aux, armings = batch
+    armings = [arming or Arming({"a": 1.0}) for arming in armings]
+    narrow, wide = (combine(base, aux, [replace(a, dead_zone=z) for a in armings]) for z in (zone, zone + more))
+    for row in range(len(base)):
+        own = bits(torch.tensor(base[row], dtype=torch.float32))
+        assert bits(narrow[row]) != own or bits(wide[row]) == own
+
+
+def test_where_a_pair_agrees_the_base_is_left_alone_its_filter_too():
+    base, retain, forget = [[3.0, 2.9, -4.0]], [[0.0, 1.0, 0.0]], [[0.0, 0.8, 0.0]]
+    pair = Arming({"a": 1.0, "b": -1.0}, filter_rate=0.1)
+    assert combine(base, [retain, forget], [pair])[0].argmax() == 1
+    got = combine(base, [retain, forget], [replace(pair, dead_zone=0.1)])
+    assert got.tolist() == torch.tensor(base).tolist()
+    apart = [[0.0, -2.0, 0.0]]
+    assert combine(base, [retain, apart], [replace(pair, dead_zone=0.1)])[0].argmax() == 1
+
+
+def test_an_assistant_that_knows_nothing_is_uniform():
+    base, silent, knowing = [[3.0, 2.9, 2.8]], [[7.0, 7.0, 7.1]], [[9.0, 0.0, 0.0]]
+    uld = Arming({"a": -1.0}, dead_zone=0.5)
+    assert combine(base, [silent, silent], [uld]).tolist() == torch.tensor(base).tolist()
+    assert combine(base, [knowing, silent], [uld])[0].argmax() == 1
+
+
+def test_rank_rests_where_linear_does():
+    base, retain, forget = [[2.0, 0.0, -9.0]], [[0.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]]
+    share = math.e / (math.e + 2) - 1 / 3
+    for zone, removed in ((share - 0.01, True), (share + 0.01, False)):
+        got = combine(base, [retain, forget], [Arming({"a": 1.0, "b": -1.0}, "rank", 1, dead_zone=zone)])
+        assert (got[0, 0] == -INF) == removed
+
+
+def test_a_padded_vocabulary_does_not_widen_the_divergence():
+    one, other = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 2.0, 50.0]])
+    assert offsets.divergence([one, other], torch.tensor([[1.0, -1.0]])).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("fault", [math.nan, INF, -INF])
+def test_a_fault_is_never_within_a_dead_zone(fault):
+    base, broken = [[9.0, 0.0, -INF]], [[0.0, fault, 0.0]]
+    got = combine(base, [broken, broken], [Arming({"a": 1.0}, dead_zone=0.9)])
+    assert got.tolist() == [[9.0, -INF, -INF]]
+    masked = [[0.0, 0.0, fault]]  # a fault of a token that is not allowed touches nothing
+    assert combine(base, [masked, masked], [Arming({"a": 1.0}, dead_zone=0.9)]).tolist() == base
+
+
+def test_an_unknown_auxiliary_is_never_within_a_dead_zone():
+    got = combine([[9.0, 0.0]], [[[0.0, 0.0]]] * 2, [Arming({"stranger": -1.0}, dead_zone=0.9)])
+    assert got.tolist() == [[0.0, 0.0]]
+
+
+# -- by example
 
 
 def test_linear_is_the_weighted_sum():

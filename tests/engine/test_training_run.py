@@ -20,7 +20,7 @@ from guards.engine.card import Card
 from guards.engine.contract import Arming
 from guards.engine.launch import adapter_tensor_name
 from guards.engine.training import __main__ as command
-from guards.engine.training import auxiliary, encode, losses, measure, objectives, publish
+from guards.engine.training import auxiliary, dead_zone, encode, losses, measure, objectives, publish
 from guards.engine.training.checkpoints import Checkpoints
 from guards.engine.training.decode import Served
 from guards.engine.training.measure import Score, Swept
@@ -173,6 +173,7 @@ ARMINGS = [
     Arming({"retain": 1.0, "forget": -1.0}),
     Arming({"retain": 0.5, "forget": -2.0}, filter_rate=0.05),
     Arming({"retain": 1.0, "forget": -1.0}, "rank", 5),
+    Arming({"retain": 1.0, "forget": -1.0}, filter_rate=0.05, dead_zone=0.6),
 ]
 
 
@@ -242,6 +243,51 @@ def test_recall_counts_words_in_order(answer: str, truth: str, share: float):
     assert measure.recall(answer, truth) == pytest.approx(share)
 
 
+# -- the dead zone
+
+
+@pytest.mark.parametrize(
+    ("divergences", "share", "zone"),
+    [
+        ([0.1, 0.5, 0.3, 0.0], 0.5, 0.101),  # the narrowest that spares two of four
+        ([0.1, 0.5, 0.3, 0.0], 0.75, 0.301),
+        ([0.1, 0.5, 0.3, 0.0], 0.76, 0.501),
+        ([0.1, 0.1, 0.7], 0.66, 0.101),
+        ([0.2505] * 20, 0.95, 0.251),
+        ([1.0], 0.99, 0.999),
+    ],
+)
+def test_the_rule_that_picks_a_dead_zone(divergences: list[float], share: float, zone: float):
+    assert dead_zone.chosen(divergences, share) == zone
+
+
+def test_without_an_answer_there_is_nothing_to_pick_a_dead_zone_from():
+    with pytest.raises(ValueError, match="--choose-questions"):
+        dead_zone.chosen([], 0.9)
+
+
+@pytest.mark.parametrize("arming", ARMINGS[1:4])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_dead_zone_spares_as_many_tokens_as_were_asked_for(base: Path, arming: Arming, share: float):
+    parts = served(base, ["retain", "forget"])
+    own = parts.answers(PROMPTS, None, 12)
+    still = [encode.Encoded((*prompt, *answer), len(prompt)) for prompt, answer in zip(PROMPTS, own, strict=True)]
+    found = dead_zone.divergences(parts, still, arming)
+    assert len(found) == sum(map(len, own))
+    zone = dead_zone.chosen(found, share)
+    spared = sum(one < zone for one in found) / len(found)
+    assert share <= spared < 1
+    for row in still:  # and spared is what the engine's arithmetic leaves alone
+        inputs = {"input_ids": torch.tensor([row.ids])}
+        keep = len(row.answer) + 1
+        with torch.inference_mode():
+            alone = parts.logits(inputs, keep, None)[0, :-1]
+            within = parts.logits(inputs, keep, replace(arming, dead_zone=zone))[0, :-1]
+            apart = parts.divergence(inputs, keep, arming)[0, :-1]
+        clear = (apart - zone).abs() > 1e-4
+        assert ((alone == within).all(-1) == (apart < zone))[clear].all()
+
+
 # -- the command
 
 
@@ -292,6 +338,22 @@ def test_the_command_ends_with_a_card_and_the_next_version(base: Path, tmp_path:
     assert sorted(path.name for path in (tmp_path / "out" / "authors").iterdir()) == ["1", "2"]
 
 
+def test_a_dead_zone_is_chosen_and_kept_in_the_card(base: Path, tmp_path: Path, capsys):
+    still = write_rows(tmp_path, "still", 80, 6)
+    given = arguments(base, tmp_path, "--objective", "divergence", "--rest", "0.5", "--choose-questions", still)
+    assert command.main(given) == 0
+    card = Card.read(Path(json.loads(capsys.readouterr().out)["folder"]))
+    assert 0 < card.dead_zone < 1
+    assert card.arming(1, ["a", "b"]).dead_zone == card.dead_zone
+    assert card.settings["rest"] == 0.5
+    assert "choose_questions" in card.hashes
+    held_out = [text for text in given if text not in ("--choose-questions", still)]
+    assert command.main(held_out) == 0  # from the retain rows that choose the strength
+    other = Card.read(Path(json.loads(capsys.readouterr().out)["folder"]))
+    assert other.dead_zone > 0
+    assert "choose_questions" not in other.hashes
+
+
 def test_parts_of_a_smaller_model_become_checkpoints(base: Path, tmp_path: Path, capsys):
     small = write_model(tmp_path / "small", seed=5, layers=1)
     assert command.main(arguments(base, tmp_path, "--objective", "uld", "--small", str(small))) == 0
@@ -311,6 +373,7 @@ def test_parts_of_a_smaller_model_become_checkpoints(base: Path, tmp_path: Path,
         (["--steps", "many"], "write N"),
         (["--layers", "9"], "9 layers were asked for"),
         (["--k", "20"], "k: "),
+        (["--rest", "1"], "--rest 1"),
         (["--retain", "nowhere.jsonl"], "nowhere.jsonl cannot be read"),
         (["--base", "nowhere"], "nowhere"),
     ],

@@ -75,7 +75,14 @@ def offset_row(base: torch.Tensor, auxiliaries: dict[str, torch.Tensor], arming:
         log_p = base.log_softmax(-1)
         at_rank = log_p.sort(descending=True).values[max(1, int(arming.filter_rate * len(base))) - 1]
         out = out.masked_fill(log_p < min(log_p.max() + math.log(arming.filter_rate), at_rank), -math.inf)
-    return out
+    return base if apart(auxiliaries, arming) < arming.dead_zone else out
+
+
+def apart(auxiliaries: dict[str, torch.Tensor], arming: Arming) -> torch.Tensor:
+    """Of one auxiliary from uniform, or of two with opposite weights: what the likelier tokens of one have more."""
+    chosen = [auxiliaries[name].double().softmax(-1) for name, weight in arming.weights.items() if weight]
+    first, second = chosen if len(chosen) == 2 else (chosen[0], torch.full_like(chosen[0], 1 / chosen[0].shape[-1]))
+    return (first - second).clamp(min=0).sum(-1)
 
 
 @torch.inference_mode()

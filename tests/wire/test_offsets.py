@@ -122,7 +122,7 @@ async def test_the_score_sets_the_strength(able: Lethe, tmp_path: Path) -> None:
 
 async def test_a_pair_is_armed_with_its_signs(able: Lethe, tmp_path: Path) -> None:
     parts = [{"slot": 0, "role": "retain", "weight": 1.0}, {"slot": 1, "role": "forget", "weight": -1.0}]
-    change = {"parts": parts, "combine": "rank", "k": 20, "strength": 1.0, "filter_rate": 0.0}
+    change = {"parts": parts, "combine": "rank", "k": 20, "strength": 1.0, "filter_rate": 0.0, "dead_zone": 0.25}
     await load(able, write_assistant(tmp_path, "uld", 1, **change))
     await able.chat(QUESTION)
     assert sent(able)["vllm_xargs"] == {
@@ -130,6 +130,7 @@ async def test_a_pair_is_armed_with_its_signs(able: Lethe, tmp_path: Path) -> No
         "lethe_weights": [1.0, -1.0],
         "lethe_combine": "rank",
         "lethe_k": 20,
+        "lethe_dead_zone": 0.25,
     }
 
 

@@ -73,6 +73,13 @@ def parser() -> argparse.ArgumentParser:
     use.add_argument(
         "--keep", type=float, default=0.98, help="share of the retain recall to leave (default: %(default)s)"
     )
+    use.add_argument(
+        "--rest",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the tokens of answers to --choose-questions that a dead zone spares (default: no dead zone)",
+    )
     root = cache.cache_root() / "assistants"
     made.add_argument(
         "--out", type=Path, default=root, metavar="DIR", help="where NAME/VERSION goes (default: %(default)s)"
@@ -92,6 +99,7 @@ _FILES = {
     "reference": "questions on what the model never learned: the level to fall to",
     "choose-forget": "rows that choose the strength (default: a fifth of the paraphrases, held out)",
     "choose-retain": "rows that choose the strength (default: a fifth of the retain rows, held out)",
+    "choose-questions": "what chooses the dead zone, with --rest (default: the rows that choose the strength)",
 }
 _NUMBERS: dict[str, tuple[Any, Any, str]] = {
     "layers": (int, 8, "of the base that each part runs"),

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from guards.engine import fingerprint
 from guards.engine.card import Card
 from guards.engine.contract import Arming
-from guards.engine.training import auxiliary, measure, objectives, publish
+from guards.engine.training import auxiliary, dead_zone, measure, objectives, publish
 from guards.engine.training.decode import Served
 from guards.engine.training.encode import Encoded, encode
 from guards.engine.training.loop import Progress
@@ -34,7 +34,8 @@ class Material:
 
     reference: questions whose subject the model never learned; its recall there is the level to fall to. questions:
     to which the base's own answers must stay. choose_forget, choose_retain: rows that choose the strength; where there
-    are none, some of the paraphrases and of the retain rows are held out for it.
+    are none, some of the paraphrases and of the retain rows are held out for it. choose_questions: to which the base's
+    own answers choose the dead zone; where there are none, those of the retain rows that choose the strength.
     """
 
     forget: Sequence[Row] = field(repr=False)
@@ -45,11 +46,15 @@ class Material:
     questions: Sequence[str] = field(default=(), repr=False)
     choose_forget: Sequence[Row] = field(default=(), repr=False)
     choose_retain: Sequence[Row] = field(default=(), repr=False)
+    choose_questions: Sequence[str] = field(default=(), repr=False)
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 by name, of what is not empty."""
         sides = ("forget", "retain", "paraphrases", "perturbed", "reference", "choose_forget", "choose_retain")
-        return {name: digest(getattr(self, name)) for name in sides if getattr(self, name)}
+        found = {name: digest(getattr(self, name)) for name in sides if getattr(self, name)}
+        if self.choose_questions:
+            found["choose_questions"] = digest([Row(question, "") for question in self.choose_questions])
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,15 @@ def train_assistant(
     ]
     drafted = _draft_card(name, publish.next_version(root, name), plan, identity, material)
     measured = measure.Measured(work, _figures_key(model, identity, drafted, encoded))
-    swept, level = _swept(drafted, plan, served, tokenizer, encoded, measured, says)
+    if plan.rest:
+        says.begins("choosing the dead zone")
+        questions = material.choose_questions or [row.question for row in retain_out or material.retain]
+        own = own_answers(base, identity, tokenizer, questions, work)
+        still = [encode(tokenizer, row, plan.max_tokens) for row in own]
+        zone = dead_zone.chosen(dead_zone.divergences(served, still, drafted.arming(1, served.roles)), plan.rest)
+        drafted = replace(drafted, dead_zone=zone)
+    armings = [(strength, drafted.arming(strength, served.roles)) for strength in sorted(plan.strengths)]
+    swept, level = _swept(armings, served, tokenizer, encoded, measured, says)
     chosen = measure.choose(swept, plan.keep, level)
     card = replace(
         drafted,
@@ -139,8 +152,7 @@ def _draft_card(name: str, version: int, plan: Plan, base: str, material: Materi
 
 
 def _swept(
-    card: Card,
-    plan: Plan,
+    armed: Sequence[tuple[float, Arming]],
     served: Served,
     tokenizer: Any,
     encoded: Sequence[Sequence[Encoded]],
@@ -149,8 +161,7 @@ def _swept(
 ) -> tuple[list[Swept], float | None]:
     """The sweep, strength 0 first, and the level of the reference rows where there are any."""
     forget, retain, reference = encoded
-    armings: list[tuple[float, Arming | None]] = [(0.0, None)]
-    armings += [(strength, card.arming(strength, served.roles)) for strength in sorted(plan.strengths)]
+    armings: list[tuple[float, Arming | None]] = [(0.0, None), *armed]
     swept = measure.sweep(served, tokenizer, forget, retain, armings, ANSWER_TOKENS, measured, says.swept)
     if not reference:
         return swept, None

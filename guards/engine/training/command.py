@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> tuple[Card, Path]:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     """Raises ValueError."""
+    if not 0 <= options.rest < 1:
+        raise ValueError(f"--rest {options.rest:g}: a share from 0 to below 1")
     steps = dict(_steps(text, options.objective) for text in options.steps)
     default = steps.pop("", Plan.__dataclass_fields__["default_steps"].default)
     return Plan(
@@ -66,6 +68,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         filter_rate=options.filter_rate,
         strengths=tuple(float(text) for text in options.strengths.split(",")),
         keep=options.keep,
+        rest=options.rest,
     )
 
 
@@ -88,7 +91,8 @@ def material_of(options: argparse.Namespace) -> Material:
     if not rows["perturbed"] and options.objective == "uld":
         rows["perturbed"] = augment.perturbed(rows["forget"], options.variants, writer)
     questions = [text for path in options.questions for text in read_questions(path)]
-    return Material(**rows, questions=questions)
+    choose = [text for path in options.choose_questions for text in read_questions(path)]
+    return Material(**rows, questions=questions, choose_questions=choose)
 
 
 def _rows(files: Sequence[Path]) -> list[Row]:

@@ -84,6 +84,14 @@ class Served:
         ]
         return combined(base, parts, arming, self.roles)
 
+    def divergence(self, inputs: dict[str, Tensor], keep: int, arming: Arming) -> Tensor:
+        """[rows, keep]: `offsets.divergence` of the parts at the last `keep` positions."""
+        parts = [
+            forward(**inputs, logits_to_keep=keep, use_cache=False).logits.flatten(0, 1) for forward in self.forwards
+        ]
+        weights = torch.tensor([[arming.weights.get(role, 0.0) for role in self.roles]], device=parts[0].device)
+        return offsets.divergence(parts, weights.expand(len(parts[0]), -1)).unflatten(0, (-1, keep))
+
     def _verified(self, prompts: list[list[int]], drafts: list[list[int]], arming: Arming | None) -> list[list[int]]:
         """As much of each draft as greedy decoding would write, and the token it would write instead of the next."""
         inputs = padded([prompt + draft for prompt, draft in zip(prompts, drafts, strict=True)], self.pad, self.device)

@@ -24,6 +24,7 @@ class Plan:
     strengths: tried after training, in rising order; the largest is the card's `max_strength`.
     precision: of the matrix products while training; the adapter's own weights are float32 in any case.
     keep: share of its held-out retain score that a strength must leave to be chosen.
+    rest: share of the tokens of the base's own answers to held-out questions that its dead zone spares; 0: no zone.
     """
 
     objective: str
@@ -43,6 +44,7 @@ class Plan:
     filter_rate: float = 0.01
     strengths: Sequence[float] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
     keep: float = 0.98
+    rest: float = 0.0
 
     @property
     def trained(self) -> Objective:
