@@ -14,11 +14,11 @@ import click
 
 from guards.engine.card import OBJECTIVES
 from proxy.cli.admin_client import AdminClient, admin_options
+from proxy.cli.entries import entries_of
 from proxy.cli.output import USAGE, count, fail, json_option, warnings
 from proxy.engine.discovery import find_engine_python
 from proxy.engine.errors import EngineNotInstalled
 
-PAGE = 1000
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _ROWS = "may be repeated."
@@ -115,9 +115,7 @@ def _arguments(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_set(admin: AdminClient, set_id: str, folder: Path) -> dict[str, Path]:
     """The set's rows in files: what must be forgotten, and the questions of its retain examples."""
-    path = f"/admin/v1/sets/{quote(set_id, safe='')}"
-    entries = list(_entries(admin, path))
-    rows, idle = forget_rows(entries)
+    rows, idle = forget_rows(list(entries_of(admin, set_id)))
     if not rows:
         fail(f"'{set_id}' has no active entry with a question and an answer, nor a passage: nothing to train from")
     if idle:
@@ -126,7 +124,7 @@ def _of_set(admin: AdminClient, set_id: str, folder: Path) -> dict[str, Path]:
         )
     files = {"--forget": folder / "forget.jsonl"}
     _write(files["--forget"], rows)
-    retain = admin.call("GET", path).get("retain") or []
+    retain = admin.call("GET", f"/admin/v1/sets/{quote(set_id, safe='')}").get("retain") or []
     if retain:
         files["--questions"] = folder / "questions.jsonl"
         _write(files["--questions"], [{"question": text} for text in retain])
@@ -156,14 +154,6 @@ def _continued(text: str) -> tuple[str, str] | None:
     words = text.split()
     third = len(words) // 3
     return (" ".join(words[:third]), " ".join(words[third:])) if third else None
-
-
-def _entries(admin: AdminClient, path: str) -> Iterator[dict[str, Any]]:
-    after = ""
-    while after is not None:
-        page = admin.call("GET", f"{path}/entries?limit={PAGE}&after={quote(after, safe='')}")
-        yield from page["data"]
-        after = page["next"]
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
