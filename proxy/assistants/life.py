@@ -282,7 +282,7 @@ class Assistants:
             "problem": None if ready else problem,
             "in_flight": self._offsets.in_use(ready.adapter) if ready else 0,
         }
-        shown = ("objective", "kind", "combine", "strength", "max_strength")
+        shown = ("objective", "kind", "combine", "strength", "max_strength", "dead_zone")
         return row | {name: getattr(ready.card, name) if ready else None for name in shown}
 
 

@@ -123,7 +123,8 @@ async def test_the_score_sets_the_strength(able: Lethe, tmp_path: Path) -> None:
 async def test_a_pair_is_armed_with_its_signs(able: Lethe, tmp_path: Path) -> None:
     parts = [{"slot": 0, "role": "retain", "weight": 1.0}, {"slot": 1, "role": "forget", "weight": -1.0}]
     change = {"parts": parts, "combine": "rank", "k": 20, "strength": 1.0, "filter_rate": 0.0, "dead_zone": 0.25}
-    await load(able, write_assistant(tmp_path, "uld", 1, **change))
+    loaded = await load(able, write_assistant(tmp_path, "uld", 1, **change))
+    assert (loaded["combine"], loaded["strength"], loaded["dead_zone"]) == ("rank", 1.0, 0.25)
     await able.chat(QUESTION)
     assert sent(able)["vllm_xargs"] == {
         "lethe_auxiliaries": ["a0", "a1"],
