@@ -211,7 +211,9 @@ class ForgetIndex:
 
     def _publish(self, generation: int) -> Generation:
         observed = frozenset(name for name, one in self._sets.items() if _only_observes(one))
-        view, acting = self._vectors.view(), self._sets.keys() - observed
+        view = self._vectors.view()
+        kinds = (False, True) if self._lowest_threshold < 1.0 else (False,)  # with a threshold of their own, too
+        acting = {(name, own) for name in self._sets.keys() - observed for own in kinds}
         return Generation(
             number=generation,
             sets=MappingProxyType(self._sets),

@@ -1,8 +1,9 @@
 """The rows near each window of a text, of every set that acts: none is hidden behind the entries of another.
 
 The nearest rows are enough where they act: any of them is a reason. Where they are removed, only watched, or all of one
-set, others are looked for *among* what acts and was not heard yet. So what a look-up costs depends on how many sets act
-near a text, not on how many entries lie there.
+set, others are looked for *among* what acts and was not heard yet. Entries with a threshold of their own are heard
+beside the others of their set: where those are too far to count, one that lies behind them may count. So what a look-up
+costs depends on how many sets act near a text, not on how many entries lie there.
 """
 
 from collections import Counter
@@ -10,11 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 
 from indexes.rows import RowTable
-from indexes.slots import SlotTable
+from indexes.slots import Group, SlotTable
 from indexes.vectors import Among, Vectors, VectorView
 
 NEIGHBOURS = 16
-"""Rows of active entries looked at per window, and of each set that acts near it."""
+"""Rows of active entries looked at per window, and of each set that acts near it (`slots.Group`)."""
 
 FLOOR = 0.3
 """Similarities below this are noise for every encoder measured and are not reported."""
@@ -30,17 +31,17 @@ Near = tuple[float, int]
 
 
 class Neighbours:
-    """What is near in one generation; `acting` are its sets that do not only look on."""
+    """What is near in one generation; `acting` are the groups of its sets that do not only look on."""
 
     def __init__(
-        self, view: VectorView, rows: RowTable, slots: SlotTable, generation: int, acting: Collection[str]
+        self, view: VectorView, rows: RowTable, slots: SlotTable, generation: int, acting: Collection[Group]
     ) -> None:
         self._view = view
         self._rows = rows
         self._slots = slots
         self._generation = generation
         self._acting = frozenset(acting)
-        self._among: Callable[[frozenset[str]], Among] = lru_cache(KEPT)(self._rows_of)
+        self._among: Callable[[frozenset[Group]], Among] = lru_cache(KEPT)(self._rows_of)
 
     def of(self, queries: Vectors) -> Iterator[tuple[int, float, int]]:
         """Window, similarity and row of the visible rows near each window, no row of a window twice."""
@@ -58,7 +59,7 @@ class Neighbours:
         heard = self._heard(near)
         if heard.total() >= NEIGHBOURS and near[-1][0] < DETAILED:
             return
-        unheard = frozenset(name for name in self._acting if heard[name] < NEIGHBOURS)
+        unheard = frozenset(group for group in self._acting if heard[group] < NEIGHBOURS)
         depth, seen = DEEPER * NEIGHBOURS, set[int]()
         while unheard:
             scores, rows = self._view.search(query, depth, self._among(unheard))
@@ -68,25 +69,23 @@ class Neighbours:
                 return
             seen.update(row for _, row in near)
             heard = self._heard(near)
-            further = frozenset(name for name in unheard if heard[name] < NEIGHBOURS)
+            further = frozenset(group for group in unheard if heard[group] < NEIGHBOURS)
             if further == unheard:
                 depth *= DEEPER
             unheard = further
 
-    def _heard(self, near: Sequence[Near]) -> Counter[str]:
-        """How many of some rows act, by set."""
+    def _heard(self, near: Sequence[Near]) -> Counter[Group]:
+        """How many of some rows act, by group."""
         slots = (self._rows.slot(row) for _, row in near)
-        return Counter(self._slots.told(slot)[0] for slot in slots if self._acts(slot))
-
-    def _acts(self, slot: int) -> bool:
-        return self._slots.acts(slot, self._generation) and self._slots.told(slot)[0] in self._acting
+        groups = (self._slots.group(slot) for slot in slots if self._slots.acts(slot, self._generation))
+        return Counter(group for group in groups if group in self._acting)
 
     def _visible(self, row: int) -> bool:
         return self._slots.visible(self._rows.slot(row), self._generation)
 
-    def _rows_of(self, sets: frozenset[str]) -> Among:
+    def _rows_of(self, groups: frozenset[Group]) -> Among:
         slots = self._rows.slots(len(self._view))
-        found: Among = self._slots.acting(sets, self._generation)[slots]
+        found: Among = self._slots.acting(groups, self._generation)[slots]
         return found
 
 

@@ -20,6 +20,10 @@ NO_THRESHOLD = 0.0  # thresholds are above 0
 READ = 16384  # slots of a base that are kept ready: some four megabytes
 
 
+Group = tuple[str, bool]
+"""A set, and those of its entries that have a threshold of their own (or those that have not)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """A version of an entry, without its text: the fields of `Entry`, and the generation from which it is there.
@@ -36,6 +40,10 @@ class Slot:
     raised: int
     born: int
     secret: bytes = field(default=b"", repr=False)
+
+
+def _group_of(slot: Slot) -> Group:
+    return slot.set_id, slot.threshold is not None
 
 
 class FrozenSlots:
@@ -111,12 +119,19 @@ class FrozenSlots:
         """The set of a slot's entry and its state, without making a `Slot` of it."""
         return self._set_ids[self._set[slot]], STATES[self._state[slot]]
 
-    def acting(self, sets: Collection[str]) -> Among:
-        """Which slots are alive and active, of some sets, [slots]."""
-        numbers = [number for number, name in enumerate(self._set_ids) if name in sets]
+    def group(self, slot: int) -> Group:
+        return self._set_ids[self._set[slot]], self._threshold[slot] != NO_THRESHOLD
+
+    def acting(self, groups: Collection[Group]) -> Among:
+        """Which slots are alive and active, of some groups, [slots]."""
         columns = self._columns
-        active = (columns["dead"] == 0) & (columns["state"] == STATES.index(State.ACTIVE))
-        found: Among = active & np.isin(columns["set"], numbers)
+        own = columns["threshold"] != NO_THRESHOLD
+        wanted: Among = np.zeros(len(self), np.bool_)
+        for apart in (False, True):
+            numbers = [number for number, name in enumerate(self._set_ids) if (name, apart) in groups]
+            if numbers:
+                wanted |= np.isin(columns["set"], numbers) & (own == apart)
+        found: Among = wanted & (columns["dead"] == 0) & (columns["state"] == STATES.index(State.ACTIVE))
         return found
 
     def of_entry(self, entry_id: str) -> int | None:
@@ -184,16 +199,21 @@ class SlotTable:
         one = self._tail[slot - self._first]
         return one.set_id, one.state
 
+    def group(self, slot: int) -> Group:
+        """The set of a slot's entry, and whether it has a threshold of its own."""
+        return self._base.group(slot) if slot < self._first else _group_of(self._tail[slot - self._first])
+
     def acts(self, slot: int, generation: int) -> bool:
         """True when the slot is part of a generation and its entry is active."""
         return self.visible(slot, generation) and self.told(slot)[1] is State.ACTIVE
 
-    def acting(self, sets: Collection[str], generation: int) -> Among:
-        """Which slots are active in a generation, of some sets, [slots]."""
+    def acting(self, groups: Collection[Group], generation: int) -> Among:
+        """Which slots are active in a generation, of some groups, [slots]."""
         of_tail = [
-            one.born <= generation and one.state is State.ACTIVE and one.set_id in sets for one in tuple(self._tail)
+            one.born <= generation and one.state is State.ACTIVE and _group_of(one) in groups
+            for one in tuple(self._tail)
         ]
-        found = np.concatenate([self._base.acting(sets), np.array(of_tail, np.bool_)])
+        found = np.concatenate([self._base.acting(groups), np.array(of_tail, np.bool_)])
         died = [slot for slot, number in tuple(self._died.items()) if number <= generation and slot < len(found)]
         found[died] = False
         return found

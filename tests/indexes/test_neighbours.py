@@ -105,6 +105,19 @@ def test_what_a_look_costs_depends_on_the_sets_near_it_not_on_how_many_entries_c
     assert depths[0] == depths[1]
 
 
+@pytest.mark.parametrize("condensed", [False, True])
+def test_an_entry_with_a_threshold_of_its_own_is_not_hidden_behind_nearer_ones_of_its_set(condensed: bool) -> None:
+    index = index_of([(0.7, "a", State.ACTIVE, False)] * (5 * NEIGHBOURS))
+    own = Entry("own", "a", Kind.TOPIC, texts=("x",), threshold=0.6)
+    index.put_entry(own, near(0.65, 1000), 3)
+    index.publish(3)
+    if condensed:
+        index.condense()
+        index.publish(4)
+    told = [index.current._rows.slot(row) for _, _, row in index.current._neighbours.of(QUERY)]
+    assert "own" in {index.current.slot(slot).id for slot in told}
+
+
 def test_a_segment_is_searched_among_some_of_its_rows() -> None:
     rng = np.random.default_rng(4)
     rows = rng.standard_normal((segments.WEIGHED * 8, 32)).astype(np.float32)
