@@ -5,7 +5,7 @@ near nothing. So in windows that are near an entry all the same, words that it d
 word that it knows one slip away. The window is compared in both spellings: mending hides nothing.
 
 "The cap-ital of Eg.ypt" is read in pieces, too. What is parted by punctuation or markup is put together where that is a
-word that is known, or where the parts are none; what is parted by a space, where that makes known words of unknown ones.
+word that is known, or where the parts are not; what is parted by a space, where that makes known words of unknown ones.
 """
 
 import re

@@ -27,6 +27,12 @@ spelling = Spelling(KNOWN)
         ("teh", "teh"),  # short words are one slip away from too many
         ("cpaital1 cpaital_ cpaital's x-cpaital", "cpaital1 cpaital_ capital's x-capital"),
         ("столица", "столица"),
+        ("Wh-at is the cap.it.al of Eg*ypt?", "What is the capital of Egypt?"),
+        ("The <b>cap</b>ital, the coun·try", "The <b>capital, the country"),
+        ("the cap ital of Eg ypt", "the capital of Egypt"),
+        ("the Esk-elund area", "the Eskelund area"),  # a name: its parts are no words
+        ("the-area what.country the-largest-area", "the-area what.country the-largest-area"),
+        ("what the", "what the"),
     ],
 )
 def test_slips_are_mended_and_nothing_else(written: str, meant: str):
