@@ -20,7 +20,7 @@ LONGEST = 24  # letters; what is longer is no word
 PART = 5  # letters of a part of a name: no word that is known says that it is one
 
 _BETWEEN = r"(?:[-.*_|/~·•`]{1,2}|</?[A-Za-z]{1,6}>)"
-_PARTED = re.compile(rf"(?<![^\W_])[A-Za-z]{{1,{LONGEST}}}(?:{_BETWEEN}[A-Za-z]{{1,{LONGEST}}})+(?![^\W_])")
+_PARTED = re.compile(rf"(?<![^\W_])[A-Za-z]{{1,{LONGEST}}}(?:{_BETWEEN}[A-Za-z]{{1,{LONGEST}}})++")
 _APART = re.compile(_BETWEEN)
 _SPACED = re.compile(rf"(?<!\w)([A-Za-z]{{1,{LONGEST}}}) (?=([A-Za-z]{{1,{LONGEST}}})(?!\w))")
 _WORD = re.compile(rf"(?<!\w)[A-Za-z]{{{SHORTEST},{LONGEST}}}(?!\w)")
