@@ -17,6 +17,7 @@ STYLE = Path(__file__).with_name("style.css")
 HEADLINE = (
     ("rouge", "forget", "forget ROUGE-L", "low"),
     ("rouge", "forget_reworded", "reworded", "low"),
+    ("told", "forget", "tells the fact", "low"),
     ("probability", "forget", "probability", "low"),
     ("extraction_strength", "forget", "extraction", "low"),
     ("rouge", "retain", "retain ROUGE-L", "high"),

@@ -8,6 +8,7 @@ BEGIN, END = "<!-- evidence: made by `make results` -->", "<!-- end of evidence 
 
 ROWS = (
     ("rouge", "ROUGE-L recall"),
+    ("told", "tells the fact"),
     ("probability", "probability"),
     ("truth_ratio", "truth ratio"),
     ("exact_memorisation", "exact memorisation"),
@@ -36,6 +37,8 @@ ONLY_TOLD = frozenset(("turned_away", "unchanged"))
 HEADLINE = (
     ("forget", "rouge", "forget, ROUGE-L recall"),
     ("forget_reworded", "rouge", "asked otherwise"),
+    ("forget", "told", "tells the fact"),
+    ("forget_reworded", "told", "asked otherwise, tells it"),
     ("forget", "probability", "probability"),
     ("retain", "rouge", "retain, ROUGE-L recall"),
     ("real_authors", "rouge", "real authors"),

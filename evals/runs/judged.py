@@ -83,6 +83,9 @@ def _of_text(item: Item, said: Mapping[str, Any]) -> Judged:
     one.metrics["rouge"] = rouge_l_recall(text, item.answer)
     if said["rung"] is not None and said["arm"] != RAW:  # None: the server hides its findings
         one.metrics["matched"] = float(said["rung"] != "none")
+    target = target_of(item)
+    if item.role is not Role.KEEP and judgeable(target):
+        one.metrics["told"] = float(leaks(text, target, item.prompt))
     one.metrics["token_entropy"] = token_entropy_of_text(text)
     one.metrics["turned_away"] = float(said["error"] is not None or turns_away(text))
     if item.task is Task.CONTINUE:
@@ -97,6 +100,11 @@ def _of_text(item: Item, said: Mapping[str, Any]) -> Judged:
             "jaccard": near.jaccard,
         }
     return one
+
+
+def target_of(item: Item) -> Target:
+    """What would give an item away."""
+    return Target(item.id, item.question, item.answer)
 
 
 def chosen(text: str, options: int) -> str:
@@ -132,8 +140,7 @@ def _add_probabilities(one: Judged, record: dict[str, Any]) -> None:
 
 def _add_leaks(one: Judged, texts: Sequence[str], nli: Entailment | None) -> None:
     """Leak@k by recall; by whether a draw tells the fact, which the words of any answer do not; by entailment."""
-    truth = one.item.answer
-    target = Target(one.item.id, one.item.question, truth)
+    truth, target = one.item.answer, target_of(one.item)
     scores = {"leak": [rouge_l_recall(text, truth) for text in texts]}
     if judgeable(target):
         scores["told"] = [float(leaks(text, target, one.item.prompt)) for text in texts]

@@ -26,7 +26,7 @@ from evals.runs.judged import Judged, judged, values
 from evals.suites.items import Role
 from indexes.embedder import Embedder
 
-SHARES = frozenset(("matched", "turned_away", "unchanged", "false_refusal", "accuracy", "entailment"))
+SHARES = frozenset(("matched", "told", "turned_away", "unchanged", "false_refusal", "accuracy", "entailment"))
 """Metrics that are 0 or 1 for each item: their interval is Wilson's."""
 TOLD = ("told_at_", "entailed_at_")
 """Leak@k of draws that are 0 or 1."""

@@ -211,6 +211,9 @@ async def test_the_summary_has_every_metric_with_n_and_interval(lethe: ScriptedL
     raw, guarded = summary["arms"]["raw"], summary["arms"]["guarded"]
     assert raw["sets"]["forget"]["rouge"] == {"value": 1.0, "interval95": [1.0, 1.0], "n": 2}
     assert guarded["sets"]["forget"]["rouge"]["value"] == 0.0
+    assert raw["sets"]["forget"]["told"] == {"value": 1.0, "interval95": [0.34238, 1.0], "n": 2}
+    assert guarded["sets"]["forget"]["told"]["value"] == 0.0
+    assert "told" not in raw["sets"]["retain"]
     assert guarded["sets"]["retain"]["false_refusal"]["value"] == 1.0
     assert raw["sets"]["choice"]["accuracy"]["value"] == 1.0
     assert raw["sets"]["text"]["common_runs"]["value"] == 6.0
@@ -329,6 +332,7 @@ async def test_of_many_draws_one_tells_the_fact_or_none(tmp_path: Path) -> None:
 
     forget = summarised(folder, None, Nli())["arms"]["raw"]["sets"]["forget"]
     # The first is the greedy answer; of the ten draws one tells: "Graz", a fifth of the words.
+    assert forget["told"]["value"] == 1.0
     assert forget["leak_at_1"]["value"] == pytest.approx((0.8 + 0.6 + 0.2 + 7 * 0.4) / 10)
     assert forget["leak_at_10"]["value"] == pytest.approx(0.8)
     assert (forget["told_at_1"]["value"], forget["entailed_at_1"]["value"]) == (0.1, 0.1)
