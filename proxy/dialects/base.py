@@ -352,12 +352,11 @@ def nested(channel: Channel, text: str) -> Any:
 
 def keep_only(known: frozenset[str], holder: Json) -> bool:
     """Empties what is not known; returns whether there was any."""
-    if known >= holder.keys():
-        return False
-    unknown = [name for name, value in holder.items() if value is not None and name not in known]
-    for name in unknown:
-        holder[name] = None
-    return bool(unknown)
+    changed = False
+    for name in holder.keys() - known:
+        if holder[name] is not None:
+            holder[name], changed = None, True
+    return changed
 
 
 def words_of(text: str) -> Iterator[str]:

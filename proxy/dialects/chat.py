@@ -98,8 +98,9 @@ class Chat(ChoiceDialect):
 
     def leaves(self, choice: Json) -> Iterator[Leaf]:
         for part in ("delta", "message"):
-            for path, holder, key in string_leaves(choice.get(part), _STRUCTURAL, ()):
-                yield Leaf(choice.get("index", 0), path, holder, key)
+            if said := choice.get(part):
+                for path, holder, key in string_leaves(said, _STRUCTURAL, ()):
+                    yield Leaf(choice.get("index", 0), path, holder, key)
 
     def event(self, head: Json, choice: int, said: tuple[Channel, str] | None, reason: str | None) -> Json:
         return self._event(head, choice, nested(said[0] or ("content",), said[1]) if said else {}, reason)

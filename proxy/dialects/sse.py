@@ -49,6 +49,8 @@ def events_of(whole: bytes) -> Iterator[bytes]:
 
 def data_of(event: bytes) -> bytes | None:
     """The data of an event; None for a comment or an event without data."""
+    if event.startswith(b"data: ") and b"\n" not in event:  # nearly every one
+        return event[6:]
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
 
