@@ -60,6 +60,8 @@ def compared(name: Name, a: Heard, a_letters: str, b: Heard, b_letters: str, *, 
                 continue
             if (like_b := _like(b, b_letters, second)) < LIKE_EACH or (len(a.text) == 1 and like_b < 1.0):
                 continue
+            if (like_a < 1.0 and _guessed(b, b_letters, second)) or (like_b < 1.0 and _guessed(a, a_letters, first)):
+                continue  # looked up by its first letter alone, and nothing beside it is sure
             mean = (like_a * len(first) + like_b * len(second)) / (len(first) + len(second))
             exact = one < other and next_to and (a.text, b.text) == (name.spelt[one], name.spelt[other])
             if exact or mean >= LIKE + LIKE_SHORTER * max(0.0, LONG - _weight(first) - _weight(second)):
@@ -78,6 +80,13 @@ def _like(heard: Heard, letters: str, word: str) -> float:
         return 0.9
     like = likeness(letters, word, heard.few_vowels)
     return GARBLED if like < GARBLED and _garbled(heard.text, word) else like
+
+
+def _guessed(heard: Heard, letters: str, word: str) -> bool:
+    """True where nothing but its first letter led from a word to a name's: it neither sounds like it nor is a slip."""
+    if len(heard.text) == 1 or letters in heard.typo or letters in NICKNAMES:
+        return False
+    return not set(skeletons(letters)) & set(skeletons(word))
 
 
 @lru_cache(4096)
