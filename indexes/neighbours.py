@@ -7,8 +7,7 @@ costs depends on how many sets act near a text, not on how many entries lie ther
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Sequence
 
 from indexes.rows import RowTable
 from indexes.slots import Group, SlotTable
@@ -24,7 +23,7 @@ DETAILED = 0.45
 """Similarity from which details are compared: below, no number of them reaches a threshold."""
 
 DEEPER = 4  # times as many rows are asked for where no further set was heard
-KEPT = 4  # answers to "which rows are among these sets" that a generation keeps: a byte for each row
+KEPT = 4  # answers to "which rows act, of these groups" that a generation keeps: a byte for each row
 
 Near = tuple[float, int]
 """A similarity and a row."""
@@ -41,7 +40,7 @@ class Neighbours:
         self._slots = slots
         self._generation = generation
         self._acting = frozenset(acting)
-        self._among: Callable[[frozenset[Group]], Among] = lru_cache(KEPT)(self._rows_of)
+        self._known: dict[frozenset[Group], Among] = {}
 
     def of(self, queries: Vectors) -> Iterator[tuple[int, float, int]]:
         """Window, similarity and row of the visible rows near each window, no row of a window twice."""
@@ -83,10 +82,15 @@ class Neighbours:
     def _visible(self, row: int) -> bool:
         return self._slots.visible(self._rows.slot(row), self._generation)
 
-    def _rows_of(self, groups: frozenset[Group]) -> Among:
-        slots = self._rows.slots(len(self._view))
-        found: Among = self._slots.acting(groups, self._generation)[slots]
-        return found
+    def _among(self, groups: frozenset[Group]) -> Among:
+        """Which rows act, of some groups."""
+        known = self._known.get(groups)
+        if known is None:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            slots = self._rows.slots(len(self._view))
+            known = self._known[groups] = self._slots.acting(groups, self._generation)[slots]
+        return known
 
 
 def _above_the_floor(scores: Sequence[float], rows: Sequence[int]) -> list[Near]:

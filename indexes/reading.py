@@ -9,10 +9,14 @@ from indexes.embedder import ContextEmbedder, Embedder, WordEmbedder
 from indexes.generation import Generation
 from indexes.scan import Look, Scan, looks_of, scan_of_look, with_views
 from indexes.spelling import Spelling
-from indexes.windows import Window
+from indexes.views import view_of
+from indexes.windows import Window, windows_of
 
 MISSPELT = "spelling"
 """The step of a view in which slips of the hand are mended."""
+
+TOGETHER = "together"
+"""The step of a view in which words that are written together are set apart."""
 
 SLIP_LOSS = 0.45
 """How much nearer to an entry a window may be without its slips (most questions with slips in 6 % of letters)."""
@@ -30,10 +34,18 @@ class Reader:
 
     def read(self, texts: Sequence[str]) -> list[Scan]:
         """A scan for each text. Windows that only a context has said something about are left rough."""
-        looks = [looks_of(text) for text in texts]
+        looks = [[*looks_of(text), *self._parted(text)] for text in texts]
         flat = [look for ways in looks for look in ways]
         scans = iter(self._scans(flat))
         return [with_views([next(scans) for _ in ways]) for ways in looks]
+
+    def _parted(self, text: str) -> list[Look]:
+        """A view of a text in which words are written together."""
+        apart = self._spelling.parted(text)
+        if apart == text:
+            return []
+        view = view_of(text, apart, (TOGETHER,))
+        return [Look(view.text, tuple(windows_of(view.text)), view.steps, (view.start, view.end))]
 
     def sharpened(self, scans: Sequence[Scan], generation: Generation, threshold: float) -> list[Scan]:
         """The scans with every window embedded that could be a match of an entry of the generation.

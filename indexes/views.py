@@ -64,13 +64,14 @@ def views_of(text: str) -> list[View]:
                 continue
             now = changed
             done.append(name)
-            found.append(_view(text, now, tuple(done)))
+            found.append(view_of(text, now, tuple(done)))
         if now == before and steps is REWRITING:
             break
     return found if len(found) <= MAX_VIEWS else [*found[: MAX_VIEWS - 1], found[-1]]
 
 
-def _view(original: str, text: str, steps: tuple[str, ...]) -> View:
+def view_of(original: str, text: str, steps: tuple[str, ...]) -> View:
+    """What changed of a text, and a little around it."""
     same = _same_start(original, text)
     tail = _same_start(original[same:][::-1], text[same:][::-1])
     first = max(0, same - CONTEXT)

@@ -1,5 +1,7 @@
 """Neighbours: of every set that acts near a text the nearest rows are told, whatever lies before them."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -131,3 +133,15 @@ def test_a_segment_is_searched_among_some_of_its_rows() -> None:
     assert (scores[0] >= similar[20:]).all()  # and better where one was weighed that was not before
     assert (np.diff(scores[0]) <= 0).all()
     assert (segment.search(rows[:2], 5, np.zeros(len(rows), np.bool_))[1] == -1).all()
+
+
+def test_a_generation_that_nobody_holds_goes_at_once() -> None:
+    index = index_of([(0.9, "a", State.ACTIVE, False)] * (2 * NEIGHBOURS))
+    list(index.current._neighbours.of(QUERY))
+    gone = weakref.ref(index.current._neighbours)
+    gc.disable()  # it is not to wait for a collection: the blocks that it holds are large
+    try:
+        index.publish(3)
+        assert gone() is None
+    finally:
+        gc.enable()

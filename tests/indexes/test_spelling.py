@@ -10,7 +10,7 @@ from indexes.forget_index import ForgetIndex
 from indexes.generation import Generation
 from indexes.names.slips import one_slip_away
 from indexes.reading import MENDED, MISSPELT, Reader
-from indexes.spelling import Spelling
+from indexes.spelling import MOST_PARTED, Spelling
 from indexes.vectors import Vectors
 
 KNOWN = ("the", "what", "capital", "country", "largest", "egypt", "area", "where")
@@ -38,6 +38,29 @@ spelling = Spelling(KNOWN)
 def test_slips_are_mended_and_nothing_else(written: str, meant: str):
     assert spelling.mended(written) == meant
     assert spelling.mended(meant) == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("whatisthelargestcountry", "what is the largest country"),
+        ("WhatIsTheCapitalOfEgypt", "What Is The Capital Of Egypt"),
+        ("so: whatisthelargestcountry's areawhere?", "so: what is the largest country's area where?"),
+        ("whatisthe area", "whatisthe area"),  # short runs may be words
+        ("xyzzyxyzzyxyzzyxyzzyxyzzy", "xyzzyxyzzyxyzzyxyzzyxyzzy"[:24] + " y"),
+    ],
+)
+def test_words_written_together_are_set_apart(written: str, meant: str):
+    known = Spelling(["the", "is", "of", *KNOWN])
+    assert known.parted(written) == meant
+    assert Spelling(()).parted(written) == written
+
+
+def test_parting_is_bounded():
+    text = "whatisthelargestcountry " * 1000
+    parted = spelling.parted(text)
+    assert "the largest country" in parted
+    assert len(parted) < len(text) + MOST_PARTED
 
 
 def test_the_commonest_word_wins():
