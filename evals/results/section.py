@@ -114,9 +114,12 @@ def _arms(folder: Path) -> Sequence[Path]:
 
 
 def _entries(campaigns: Sequence[dict[str, Any]]) -> str:
-    """How many each arm was attacked on."""
-    counts = {arm: one["settings"]["entries"] for one in campaigns for arm in one["total"]}
-    return ", ".join(f"{arm}: {count}" for arm, count in counts.items())
+    """How many each arm was attacked on, in a family."""
+    counts: dict[str, set[int]] = {}
+    for one in campaigns:
+        for arm in one["total"]:
+            counts.setdefault(arm, set()).add(one["settings"]["entries"])
+    return ", ".join(f"{arm}: {' or '.join(map(str, sorted(found)))}" for arm, found in counts.items())
 
 
 def _failed(found: dict[str, Any]) -> str:

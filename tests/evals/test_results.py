@@ -166,12 +166,15 @@ def test_the_section_is_made_of_what_is_there(tmp_path: Path) -> None:
         (tmp_path / "attacks" / arm).mkdir(parents=True)
         made = campaign("direct", leaks=4, arms=(arm,))
         (tmp_path / "attacks" / arm / "direct.json").write_text(json.dumps(made))
+    made["settings"]["entries"] = 60  # a family of which more was asked
+    (tmp_path / "attacks" / "raw" / "more.json").write_text(json.dumps(made))
     found = {"questions": 60, "accuracy": {"raw": 0.25, "guarded": 0.25}, "same_answers": True}
     (tmp_path / "foreign.json").write_text(json.dumps(found))
     page = section(tmp_path)
     assert "(60 questions, exact match of the letter): raw 0.250, guarded 0.250; all answers are the same" in page
     assert "### Every metric, three authors" in page
     assert "| family | raw | guarded | by chance |\n" in page
+    assert "entries drawn with seed 0 (raw: 10 or 60, guarded: 10)" in page
     assert "1 under raw, 1 under guarded." in page  # attempts that failed are told
 
 
