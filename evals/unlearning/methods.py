@@ -48,10 +48,12 @@ _PUBLISHED = {
 }
 REST = 0.98  # where there is a dead zone; chosen with the general questions `choose_questions` alone
 ZONED = ", dead zone"
+_ZONED = {  # the strength that each picks without a zone: what differs is the zone
+    "Divergence, linear": (1.0,),
+    "Divergence, rank": (5.0,),
+    "ULD": (1.0,),
+}
 METHODS: Mapping[str, Method] = MappingProxyType(
     _PUBLISHED
-    | {
-        f"{name}{ZONED}": replace(method, rest=REST, strengths=method.strengths[2:])
-        for name, method in _PUBLISHED.items()
-    }
+    | {f"{name}{ZONED}": replace(_PUBLISHED[name], rest=REST, strengths=tried) for name, tried in _ZONED.items()}
 )

@@ -73,10 +73,10 @@ def sets(tofu: Path, author: int) -> Sets:
         choose_questions=[question for question, _ in real[65:]],
         reported={
             FORGOTTEN: forget,
-            OTHERWISE: [(row["paraphrased_question"], row[ANSWER]) for row in mine],
-            KEPT: [*other[1::2], *chukwu[1::2], *evelyn[1::2]],
-            STRANGERS: _pairs(known[100::5]),
             WORLD: _pairs(rows(tofu / "world_facts.json")[::2]),
+            KEPT: [*other[1::2], *chukwu[1::2], *evelyn[1::2]],
+            OTHERWISE: [(row["paraphrased_question"], row[ANSWER]) for row in mine],
+            STRANGERS: _pairs(known[100::5]),
             "kept, author not trained on": _pairs(known[apart * AUTHOR : (apart + 1) * AUTHOR]),
             "kept, rows trained on": [*other[::2], *chukwu[::2], *evelyn[::2]],
         },

@@ -1,12 +1,17 @@
 """The bench's own arithmetic: ratios of neighbours in time, and a limit that nothing can beat."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.engine.arms import Setting, Took, figures, interval, over_plain
 from bench.engine.limits import Part, Shape, armed_limit
 
+ROOT = Path(__file__).resolve().parents[2]
 RATIOS = {"unarmed_over_plain", "armed_over_plain", "armed_limit", "armed_over_limit"}
 SHAPE = Shape(hidden=576, intermediate=1536, query=576, key_value=192, layers=30, vocab=49152)
 
@@ -47,3 +52,25 @@ def test_figures_say_what_armed_requests_reach_of_the_limit():
     assert (found["unarmed_over_plain"], found["armed_over_plain"]) == (1, 0.625)
     assert found["armed_over_limit"] == pytest.approx(found["armed_over_plain"] / found["armed_limit"], abs=0.002)
     assert found["ttft_armed_over_plain"] == 2
+
+
+def test_the_gpu_bench_runs_every_step_on_the_cpu(tmp_path):
+    """Two of its kinds, one with an auxiliary of its own and one that wears an adapter, at sizes of a few thousand."""
+    out = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "bench.gpu", "--dry-run", "--kind", "checkpoint", "--kind", "lora", "--json", out]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(out.read_text())
+    assert (said["dry_run"], said["runner"], set(said["kinds"])) == (True, "v1", {"checkpoint", "lora"})
+    for by_batch in said["kinds"].values():
+        (figures_of,) = by_batch.values()
+        assert figures_of.keys() >= RATIOS
+        assert all(figures_of[name] > 0 for name in RATIOS)
+
+
+def test_the_gpu_bench_is_refused_without_a_gpu(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one here")
+    done = subprocess.run([sys.executable, "-m", "bench.gpu"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--dry-run" in done.stderr

@@ -1,11 +1,12 @@
 """Against transformers in float32: the tokens and logits of every request, whatever company it keeps in the batch."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 from serving import Request, engine, serve, watched
-from tiny import FAMILIES, VOCAB, follow, load, write_checkpoint
+from tiny import FAMILIES, VOCAB, apart, follow, load, write_checkpoint
 from vllm.exceptions import VLLMValidationError
 
 from guards.engine.contract import Arming
@@ -131,6 +132,39 @@ def test_strength_zero_is_plain_vllm_bit_for_bit(models):
         assert torch.equal(mixed[index].rows, plain[index].rows)
     for index in (0, 3):
         assert not torch.equal(mixed[index].rows, plain[index].rows)
+
+
+def test_a_dead_zone_leaves_some_tokens_to_the_base_and_not_others(models):
+    """Each zone is the middle of what the auxiliaries do; tokens as good as on it may fall either way."""
+    folders = models("llama")
+    base, auxiliaries = load(folders["base"]), {name: load(folders[name]) for name in ("retain", "forget")}
+    armings = [Arming(FORGET), Arming(RETAIN, filter_rate=0.05), Arming(BOTH), Arming(BOTH, "rank", 20)]
+    prompts = [prompt(51 + place, 12) for place in range(len(armings))]
+    requests = [
+        Request(ids, replace(arming, dead_zone=diverging(auxiliaries, ids, ids[1:], arming).median().item()), steps=60)
+        for ids, arming in zip(prompts, armings, strict=True)
+    ]
+    with engine(folders["base"], pair(folders), max_num_batched_tokens=32) as llm:
+        serve(llm, [*requests, Request(prompt(60, 30), None)])
+    for request in requests:
+        divergence = diverging(auxiliaries, request.prompt, request.tokens, request.arming)
+        clear = (divergence - request.arming.dead_zone).abs() > TOLERANCE
+        rests = divergence < request.arming.dead_zone
+        assert rests[clear].any(), "this test shows nothing"
+        assert not rests[clear].all(), "this test shows nothing"
+        want = follow(base, auxiliaries, request.prompt, request.tokens, request.arming)[clear]
+        got = request.rows[clear]
+        assert_greedy([token for token, sure in zip(request.tokens, clear, strict=True) if sure], want)
+        assert torch.equal(got.isinf(), want.isinf())
+        assert (got - want).nan_to_num(0.0).abs().max() < TOLERANCE
+
+
+@torch.inference_mode()
+def diverging(auxiliaries: dict, ids: list[int], tokens: list[int], arming: Arming) -> torch.Tensor:
+    """[steps]: the divergence from which each of `tokens` was chosen."""
+    whole, first = torch.tensor([[*ids, *tokens]]), len(ids) - 1
+    tables = {name: auxiliaries[name](input_ids=whole).logits[0, first:-1].float() for name in arming.weights}
+    return torch.stack([apart({n: t[i] for n, t in tables.items()}, arming) for i in range(len(tokens))])
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from test_layers import LAYERS, reference, shorten, write_adapter, write_served
 from tiny import VOCAB, follow, load, write_checkpoint
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
+from vllm.lora.request import LoRARequest
 
 from guards.engine.contract import Arming, request_fields
 from guards.engine.launch import Auxiliary, EngineConfig, engine_arguments, engine_environment
@@ -136,11 +137,19 @@ def test_two_tensor_parallel_ranks(tmp_path, monkeypatch):
         Auxiliary("short", "layers", layers=LAYERS),
     ])  # fmt: skip
     arming = Arming({"forget": -0.75, "short": 0.5})
-    requests = [Request(prompt(1, 20), None), Request(prompt(2, 20), arming)]
-    with engine(base, config, tensor_parallel_size=2, distributed_executor_backend="mp") as llm:
+    part = write_adapter(base, tmp_path / "part", seed=5)
+    adapter = LoRARequest("one", 1, str(write_served({1: part}, tmp_path / "one")))
+    requests = [
+        Request(prompt(1, 20), None),
+        Request(prompt(2, 20), arming),
+        Request(prompt(3, 20), Arming({"short": -0.75}), adapter=adapter),
+    ]
+    ranks = {"tensor_parallel_size": 2, "distributed_executor_backend": "mp"}
+    with engine(base, config, enable_lora=True, max_lora_rank=8, **ranks) as llm:
         serve(llm, requests)
     auxiliaries = {"forget": load(forget), "short": shorten(load(base))}
     for request in requests:
-        rows = follow(load(base), auxiliaries, request.prompt, request.tokens, request.arming)
+        worn = reference(base, {"short": part}) if request.adapter else auxiliaries
+        rows = follow(load(base), worn, request.prompt, request.tokens, request.arming)
         assert_greedy(request.tokens, rows)
         assert (request.rows - rows).abs().max() < TOLERANCE

@@ -106,6 +106,7 @@ def train_assistant(
         still = [encode(tokenizer, row, plan.max_tokens) for row in own]
         zone = dead_zone.chosen(dead_zone.divergences(served, still, drafted.arming(1, served.roles)), plan.rest)
         drafted = replace(drafted, dead_zone=zone)
+        says.begins(f"dead zone: {zone:g}")
     armings = [(strength, drafted.arming(strength, served.roles)) for strength in sorted(plan.strengths)]
     swept, level = _swept(armings, served, tokenizer, encoded, measured, says)
     chosen = measure.choose(swept, plan.keep, level)
