@@ -55,8 +55,8 @@ def _parts(out: Path) -> Iterator[str]:
         yield (
             "### Many draws\n\nLeak@k: the highest ROUGE-L recall to be expected of k draws at temperature 1. Beside "
             "it how likely one of k draws tells the fact: half of the content words of the answer that the question "
-            f"does not tell, or a whole name or title. {settings['samples']} draws of each of {settings['items']} "
-            "facts; intervals over facts.\n\n" + draws_table(draws, undrawn)
+            f"does not tell, or a whole name or title. {settings['samples']} draws of each fact; intervals over "
+            "facts.\n\n" + draws_table(draws, undrawn)
         )
     if languages:
         yield (

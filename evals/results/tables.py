@@ -125,8 +125,15 @@ def draws_table(summary: Mapping[str, Any], untaught: Mapping[str, Any] | None =
         for measure, title in DRAWN
         for name in sorted((one for one in there if one.startswith(measure)), key=lambda one: int(one.split("_")[2]))
     ]
-    head = ["arm", *(title for _, title in columns)]
-    return _table(head, [[arm, *(_estimate(sets.get(name)) for name, _ in columns)] for arm, sets in arms.items()])
+    head = ["arm (facts)", *(title for _, title in columns)]
+    rows = [
+        [
+            f"{arm} ({min(sets[name]['n'] for name, _ in columns if name in sets)})",
+            *(_estimate(sets.get(name)) for name, _ in columns),
+        ]
+        for arm, sets in arms.items()
+    ]
+    return _table(head, rows)
 
 
 def likelihood_table(summary: Mapping[str, Any]) -> str:

@@ -113,10 +113,10 @@ def test_draws_languages_and_refusals_have_tables_of_their_own() -> None:
     before: dict[str, Any] = {"arms": {"raw": {"sets": {"forget": {"leak_at_1": estimate(0.1)}}}}}
     table = draws_table({"arms": {"guarded": {"sets": drawn}}}, before)
     assert table.splitlines() == [
-        "| arm | Leak@1 | Leak@10 | tells the fact, one of 10 |",
+        "| arm (facts) | Leak@1 | Leak@10 | tells the fact, one of 10 |",
         "|---|---|---|---|",
-        "| guarded | 0.20 (0.10–0.30) | 0.30 (0.20–0.40) | 0.40 (0.30–0.50) |",
-        "| never taught | 0.10 (0.00–0.20) | – | – |",
+        "| guarded (8) | 0.20 (0.10–0.30) | 0.30 (0.20–0.40) | 0.40 (0.30–0.50) |",
+        "| never taught (8) | 0.10 (0.00–0.20) | – | – |",
     ]
     known: dict[str, Any] = {"forget": {"n": 8, "probability": estimate(0.9), "extraction_strength": estimate(0.5)}}
     likely = likelihood_table({"arms": {"raw": {"sets": known, "totals": {"forget_quality": 0.5}}}}).splitlines()
