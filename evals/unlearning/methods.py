@@ -48,10 +48,10 @@ _PUBLISHED = {
 }
 REST = 0.98  # where there is a dead zone; chosen with the general questions `choose_questions` alone
 ZONED = ", dead zone"
-_ZONED = {  # the strength that each picks without a zone: what differs is the zone
-    "Divergence, linear": (1.0,),
-    "Divergence, rank": (5.0,),
-    "ULD": (1.0,),
+_ZONED = {  # from the strength that each picks without a zone upwards: a zone forgets less
+    "Divergence, linear": (1.0, 1.5, 2.0),
+    "Divergence, rank": (5.0, 10.0),
+    "ULD": (1.0, 1.5),
 }
 METHODS: Mapping[str, Method] = MappingProxyType(
     _PUBLISHED
