@@ -127,7 +127,16 @@ def _is_said(said: Json) -> bool:
         if name in _TEXTS and not isinstance(value, str) and value is not None:
             return False
     calls = said.get("tool_calls")
-    return not calls or (isinstance(calls, list) and all(isinstance(call, dict) for call in calls))
+    if calls and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+        return False
+    functions = [said.get("function_call"), *(call.get("function") for call in calls or ())]
+    return all(map(_is_function, functions))
+
+
+def _is_function(called: Any) -> bool:
+    if called is None:
+        return True
+    return isinstance(called, dict) and all(isinstance(called.get(name), str | None) for name in ("name", "arguments"))
 
 
 def _answers(message: Any) -> bool:

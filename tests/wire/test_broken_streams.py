@@ -82,7 +82,16 @@ async def test_error_that_the_engine_reports_in_mid_stream(armed: Lethe) -> None
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"data: {nonsense\n\n", b"data: 7\n\n", b"data: {}\n\n", b'data: {"choices":7}\n\n']
+    "garbage",
+    [
+        b"{nonsense",
+        b"7",
+        b"{}",
+        b'{"choices":7}',
+        b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":["nonsense"]}}]}}]}',
+        b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":"nonsense"}]}}]}',
+        b'{"choices":[{"index":0,"delta":{"function_call":{"name":["nonsense"]}}}]}',
+    ],
 )
 async def test_garbage_in_a_guarded_stream_ends_it(armed: Lethe, garbage: bytes) -> None:
     armed.engine.answers(Say("It is "), Say("said "), Raw(b"data: " + garbage + b"\n\n"), Say("that"))
