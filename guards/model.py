@@ -113,6 +113,8 @@ class Plan:
     """Sentences of the answer are compared with all entries, not only with those that the request matched."""
     findings: tuple[Finding, ...] = ()
     offset: Offset | None = None
+    bare: Rung | None = None
+    """The mildest rung that will do for all sets in question where nothing can be subtracted."""
 
     @property
     def rung(self) -> Rung | None:
@@ -144,7 +146,7 @@ class Plan:
     def without_offset(self) -> "Plan":
         """The plan when the engine cannot subtract what this one wants: the note alone where both were wanted, and one
         rung up where nothing else was."""
-        return replace(self, rungs=lacking_offset(self.rungs), offset=None)
+        return replace(self, rungs=_without_offset(self.rungs, self.bare), offset=None)
 
     def covers(self, other: "Plan") -> bool:
         """Whether what this plan does is at least as strict as what `other` would do."""
@@ -182,16 +184,48 @@ def plan_of(verdicts: Sequence[Verdict], findings: tuple[Finding, ...], default:
             rungs = (amend.rung, *rest)
         case Refuse(policy):
             rungs = (Rung.REFUSE,)
-    rungs, offset = _carried(rungs, verdicts)
-    return replace(plan, rungs=rungs, policy=policy, scan_output=True, offset=offset)
+    bare = _bare_rung(verdicts)
+    rungs, offset = _carried(rungs, verdicts, bare)
+    return replace(plan, rungs=rungs, policy=policy, scan_output=True, offset=offset, bare=bare)
 
 
-def _carried(rungs: tuple[Rung, ...], verdicts: Sequence[Verdict]) -> tuple[tuple[Rung, ...], Offset | None]:
+def _bare_rung(verdicts: Sequence[Verdict]) -> Rung | None:
+    """The first rung of what the verdicts come to where nothing can be subtracted."""
+    match strictest([_bare(verdict) for verdict in verdicts]):
+        case Amend():
+            return Rung.INSTRUCT
+        case Refuse():
+            return Rung.REFUSE
+        case _:
+            return None
+
+
+def _bare(verdict: Verdict) -> Verdict:
+    match verdict:
+        case Arm(policy, rest):
+            return verdict_of(policy, (Rung.OFFSET, *rest))
+        case Amend(policy, rest):
+            return verdict_of(policy, (verdict.rung, *rest))
+        case _:
+            return verdict
+
+
+def _without_offset(rungs: Sequence[Rung], bare: Rung | None) -> tuple[Rung, ...]:
+    """What remains of a ladder where nothing can be subtracted: the note of one set is not enough for another that
+    knows only to subtract.
+    """
+    left = [rung for rung in lacking_offset(rungs) if bare is None or rung.severity >= bare.severity]
+    return tuple(left) or tuple(rungs and [Rung.REFUSE])
+
+
+def _carried(
+    rungs: tuple[Rung, ...], verdicts: Sequence[Verdict], bare: Rung | None
+) -> tuple[tuple[Rung, ...], Offset | None]:
     """A ladder with what all verdicts want to be subtracted, of one assistant the strongest."""
     wanting = [verdict for verdict in verdicts if isinstance(verdict, Arm | Amend) and verdict.offset]
     offsets = [verdict.offset for verdict in wanting if verdict.offset]
     if len({offset.assistant for offset in offsets}) != 1:  # more than one a request cannot carry
-        return lacking_offset(rungs), None
+        return _without_offset(rungs, bare), None
     carried = keeping_offset(rungs, subtracting=any(isinstance(v, Arm) or v.rung.subtracts for v in wanting))
     used = any(rung.subtracts for rung in carried)
     return carried, max(offsets, key=lambda found: found.strength) if used else None

@@ -115,6 +115,15 @@ def test_a_plan_whose_offset_is_gone_never_asks_for_the_base_models_answer() -> 
     assert planned().without_offset() == planned()
 
 
+def test_a_note_of_another_set_is_not_enough_for_one_that_knows_only_to_subtract() -> None:
+    only = Arm(MILD, (), Offset("uld", 1.0))
+    assert planned(only, TOLD).without_offset().rungs == (Rung.REFUSE,)
+    assert planned(only, Amend(STERN, (Rung.REFUSE,))).without_offset().rungs == (Rung.REFUSE,)
+    # Of two assistants a request cannot carry both.
+    other = Amend(MILD, (Rung.REFUSE,), Offset("other", 1.0))
+    assert (planned(only, other).rungs, planned(only, other).offset) == ((Rung.REFUSE,), None)
+
+
 @pytest.mark.parametrize(
     ("had", "wanted", "expected"),
     [
@@ -197,3 +206,6 @@ def test_a_set_that_acts_alone_acts_beside_others_too(wanted: list[tuple[Policy,
         < 2
     ):
         assert all(whole.covers(planned(verdict)) for verdict in verdicts)
+    # Where nothing can be subtracted after all, each is served as it would be by itself.
+    bare = [planned(verdict_of(policy, policy.ladder)) for policy, _ in wanted]
+    assert all(whole.without_offset().covers(alone) for alone in bare)
