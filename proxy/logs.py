@@ -49,6 +49,7 @@ def configure(level: str) -> None:
             structlog.dev.ConsoleRenderer(colors=human) if human else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # A line at a time: several workers share standard error, and `print` writes the line's end by itself.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -158,7 +158,7 @@ def test_sets(run: Run):
     [
         ("on_match", 2, "'on_match' is not a setting: write name=value"),
         ("on_mtch=refuse", 1, "unknown policy setting 'on_mtch'; did you mean 'on_match'?"),
-        ("on_match=refus", 1, "'on_match' is one of observe, offset, instruct, refuse"),
+        ("on_match=refus", 1, "'on_match' is one of observe, offset, instruct, offset_instruct, refuse"),
         ("on_match=refuse,instruct", 1, "'on_match' climbs"),
         ("threshold=1.5", 1, "'threshold' is a number from 0 to 1"),
         ("threshold=high", 1, "'threshold' is a number from 0 to 1"),
