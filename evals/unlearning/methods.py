@@ -51,7 +51,7 @@ ZONED = ", dead zone"
 _ZONED = {  # from the strength that each picks without a zone upwards: a zone forgets less
     "Divergence, linear": (1.0, 1.5, 2.0),
     "Divergence, rank": (5.0, 10.0),
-    "ULD": (1.0, 1.5),
+    "ULD": (1.0, 1.25, 1.5),
 }
 METHODS: Mapping[str, Method] = MappingProxyType(
     _PUBLISHED
