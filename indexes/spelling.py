@@ -21,10 +21,7 @@ LONGEST = 24  # letters; what is longer is no word
 RUN = 20  # letters written together that are no word; most German compounds are shorter
 LONGEST_RUN = 400  # letters of a run that is parted: a question has some hundred
 MOST_PARTED = 4000  # letters of one text that are parted: each costs some 15 µs
-WORD_COST, LETTER_COST = (
-    8.0,
-    2.0,
-)  # of a word that is not known; of those that are the logarithm of their rank, at most 11
+WORD_COST, LETTER_COST = 8.0, 2.0  # of an unknown word; a known one costs the logarithm of its rank, at most 11
 PART = 5  # letters of a part of a name: no word that is known says that it is one
 
 _BETWEEN = r"(?:[-.*_|/~·•`]{1,2}|</?[A-Za-z]{1,6}>)"

@@ -6,13 +6,14 @@ holds one. Elsewhere it would read what the phrase filter reads itself.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from indexes.phrases import Hit, PhraseTable, PhraseWalk
 from indexes.words import Word, WordStream
 
 
-class Stretch:
+class Stretch(ABC):
     """One stretch, begun at a place of the raw text, with the text before it. Subclasses say how it reads."""
 
     FIRST: re.Pattern[str]
@@ -28,9 +29,9 @@ class Stretch:
         """Where the last character ended that is read otherwise, or what could be one began."""
         self._decoded(before, range(place - len(before), place), place)
 
+    @abstractmethod
     def take(self, char: str, place: int) -> list[Hit]:
         """Takes the next character; the phrases that it completes."""
-        raise NotImplementedError
 
     def pending(self) -> int | None:
         """Where something begins that is not read yet."""
