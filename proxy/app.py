@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,16 +32,16 @@ from proxy.catalogue.catalogue import Catalogue
 from proxy.catalogue.choice import Embedders
 from proxy.catalogue.embedder_change import EmbedderChange
 from proxy.catalogue.snapshots import Kept
-from proxy.config import LOOPBACK, Config, ConfigError, Listen
+from proxy.config import LOOPBACK, Config, ConfigError
 from proxy.decide import Decider
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
-from proxy.logs import of_libraries
+from proxy.listening import listening
 from proxy.meaning import Meaning
 from proxy.metrics import Metrics
 from proxy.rates import Rates
 from proxy.reading import Reading
-from proxy.server import SERVER, Server, errors
+from proxy.server import Server
 from proxy.signals import SignalMeter
 from proxy.upstream import UpstreamClient
 from proxy.workers.following import Following
@@ -53,18 +52,6 @@ from proxy.workers.slot import POLL_S, Slot
 EXPIRY_CHECK_S = 1.0  # an entry's expiry is a date, not a deadline
 
 _log = structlog.get_logger("lethe.app")
-
-
-class PortInUse(Exception):
-    """A port cannot be listened on; the message names it, the cause, and the option and setting that change it."""
-
-    def __init__(self, listen: Listen, name: str, error: OSError) -> None:
-        cause = os.strerror(error.errno).lower() if error.errno else "in use"
-        option = "--port" if name == "listen" else f"--{name}-port"
-        super().__init__(
-            f"port {listen.port} on {listen.host} cannot be used ({cause}): stop what listens there, or give another "
-            f"with {option} (or set {name}.port)"
-        )
 
 
 @asynccontextmanager
@@ -90,9 +77,9 @@ async def running(
             await stack.enter_async_context(_own_metrics(server, worker))
             listen = listen.model_copy(update={"port": worker.listen_port})
             admin = admin.model_copy(update={"port": worker.admin_port})
-        await stack.enter_async_context(_site(server, listen, client_api.routes(), "listen"))
+        await stack.enter_async_context(listening(server, listen, client_api.routes(), "listen"))
         if worker is None or worker.is_first:
-            await stack.enter_async_context(_site(server, admin, admin_routes(), "admin"))
+            await stack.enter_async_context(listening(server, admin, admin_routes(), "admin"))
         yield server
 
 
@@ -227,29 +214,6 @@ async def _own_metrics(server: Server, worker: Slot) -> AsyncIterator[None]:
     await runner.setup()
     try:
         await web.UnixSite(runner, worker.socket()).start()
-        yield
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def _site(server: Server, listen: Listen, routes: list[web.RouteDef], name: str) -> AsyncIterator[None]:
-    app = web.Application(middlewares=[errors], client_max_size=server.config.limits.max_body_mib * 1024**2)
-    app[SERVER] = server
-    app.add_routes(routes)
-    # A client that leaves must stop the generation in the engine, so its handler is cancelled at once.
-    drain_s = server.config.limits.drain_s
-    runner = web.AppRunner(
-        app, handler_cancellation=True, access_log=None, logger=of_libraries(), shutdown_timeout=drain_s
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, listen.host, listen.port, reuse_port=server.worker is not None)
-        try:
-            await site.start()
-        except OSError as error:
-            raise PortInUse(listen, name, error) from None
-        server.ports[name] = runner.addresses[0][1]
         yield
     finally:
         await runner.cleanup()

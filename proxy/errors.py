@@ -7,6 +7,8 @@ RequestError
 ├── NotFound          404  no such route, model, set or entry
 ├── Conflicting       409  it exists already
 ├── TooLarge          413  the body is larger than the limit
+├── UnreadEncoding    415  the body is compressed in a way that is not read here
+├── HeadTooLong       431  the request line or a header is longer than the server reads
 ├── RateLimited       429  a key asked for more than it may
 ├── UpstreamFailed    502  the engine answered wrongly or not at all
 │   └── ModelGone     502  the engine lost a model, or an adapter, that it had
@@ -95,6 +97,18 @@ class TooLarge(RequestError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class UnreadEncoding(RequestError):
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_encoding"
+
+
+class HeadTooLong(RequestError):
+    status = 431
+    type = "invalid_request_error"
+    code = "headers_too_long"
 
 
 class RateLimited(RequestError):

@@ -18,7 +18,16 @@ from proxy.catalogue.catalogue import Catalogue
 from proxy.catalogue.embedder_change import EmbedderChange
 from proxy.config import Config
 from proxy.decide import Decider
-from proxy.errors import BadRequest, ClientLeft, Conflicting, GuardUnavailable, NotFound, RequestError, error_body
+from proxy.errors import (
+    BadRequest,
+    ClientLeft,
+    Conflicting,
+    GuardUnavailable,
+    NotFound,
+    RequestError,
+    UnreadEncoding,
+    error_body,
+)
 from proxy.experiments.running import Experiments
 from proxy.experiments.shadow import ShadowTraffic
 from proxy.logs import raised_at
@@ -30,6 +39,9 @@ from proxy.workers.following import Following
 from proxy.workers.slot import Slot
 
 CLIENT_LEFT = 499  # nobody reads it; the connection is gone
+
+READ_ENCODINGS = frozenset(("", "identity", "gzip", "deflate"))
+"""Of bodies: what aiohttp undoes. It passes any other on as it came, so that a body of it would not be what it says."""
 
 _log = structlog.get_logger("lethe.server")
 
@@ -85,6 +97,7 @@ ERROR_SHAPE: web.RequestKey[ErrorShape] = web.RequestKey("error_shape")
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Every failure in OpenAI's error shape; what nobody foresaw is a 500 that says nothing of the request."""
     try:
+        _check_encoding(request)
         return await handler(request)
     except RequestError as error:
         shape: ErrorShape | None = request.get(ERROR_SHAPE)
@@ -100,26 +113,38 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except LedgerError:
         _log.error("ledger_failed", route=_route(request))
         return GuardUnavailable("the ledger cannot be used").response()
-    except web.HTTPNotFound:
-        return NotFound("there is no such route here", code="unknown_route").response()
-    except web.HTTPMethodNotAllowed as error:
-        body = error_body(f"use {', '.join(error.allowed_methods)} here", "invalid_request_error", None, "wrong_method")
-        return web.Response(
-            status=405, body=body, content_type="application/json", headers={"Allow": error.headers["Allow"]}
-        )
     except web.RequestPayloadError:
         return BadRequest("the body cannot be read: it is not what its headers say").response()
     except web.HTTPException as error:
-        return web.Response(
-            status=error.status,
-            body=error_body(error.reason, "invalid_request_error", None, None),
-            content_type="application/json",
-        )
+        return reply_to(error)
     except Exception as error:  # the last line of defence: counted, logged by type and place, never by content
         _log.error("unexpected", route=_route(request), fault=type(error).__name__, at=raised_at(error))
         failure = RequestError("the server failed; nothing was passed on", code="internal_error")
         shape = request.get(ERROR_SHAPE)
         return failure.response(shape and shape(failure))
+
+
+def reply_to(error: web.HTTPException) -> web.Response:
+    """What aiohttp raises by itself, in our shape; its own text may quote the request."""
+    if isinstance(error, web.HTTPNotFound):
+        return NotFound("there is no such route here", code="unknown_route").response()
+    headers = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers["Allow"] = error.headers["Allow"]
+        body = error_body(f"use {headers['Allow']} here", "invalid_request_error", None, "wrong_method")
+    else:
+        body = error_body(error.reason, "invalid_request_error", None, None)
+    return web.Response(status=error.status, body=body, content_type="application/json", headers=headers)
+
+
+def _check_encoding(request: web.Request) -> None:
+    if ", ".join(request.headers.getall("Content-Encoding", ())).lower() not in READ_ENCODINGS:
+        raise not_read()
+
+
+def not_read() -> UnreadEncoding:
+    """The error for a body that this server would not be able to read, and so could not check."""
+    return UnreadEncoding("the body's Content-Encoding is not read here: use gzip or deflate, or send it as it is")
 
 
 def _route(request: web.Request) -> str:

@@ -13,7 +13,6 @@ from guards.engine.cache import CacheError
 from indexes.embedder import EmbedderError
 from indexes.ledger.records import LedgerError
 from proxy import logs
-from proxy.app import PortInUse
 from proxy.audit.key import AuditKeyError
 from proxy.cli.output import CONFIG_WRONG, INTERRUPTED, fail, json_option, print_json, say
 from proxy.cli.serving import alone, one_of_several, several, with_engine
@@ -24,6 +23,7 @@ from proxy.engine.command import build_command
 from proxy.engine.errors import EngineUnavailable
 from proxy.engine.preflight import check_before_start
 from proxy.errors import RequestError
+from proxy.listening import PortInUse
 from proxy.workers.crew import WorkerFailed
 from proxy.workers.slot import Slot
 

@@ -19,8 +19,8 @@ from contextlib import ExitStack, suppress
 import structlog
 
 from indexes.ledger.sqlite import SqliteLedger
-from proxy.app import PortInUse
 from proxy.config import Config, Listen
+from proxy.listening import PortInUse
 from proxy.workers.slot import ALIVE, VARIABLE, Slot
 
 START_S = 120.0  # until a worker listens, or says that it is alive: it loads a model, and reads the ledger
