@@ -87,4 +87,4 @@ def _run(link: Link, signals: Signals) -> Finding | None:
         return Finding(link.guard.name, Allow(), enforced=link.enforce, fault=fault)
     if not hits:
         return None
-    return Finding(link.guard.name, verdict, link.enforce, hits, lacked=lacked)
+    return Finding(link.guard.name, verdict, link.enforce, hits, lacked=lacked, asked=signals.turns.asked(hits))

@@ -96,6 +96,8 @@ class Finding:
     matches: tuple[Match, ...] = ()
     fault: str | None = None
     lacked: str | None = None
+    asked: bool = True
+    """The last turn itself asks for it; else only what stands beside it or before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class Policy:
     not enough; `refuse` always ends it. `threshold` is the cosine similarity in (0, 1] from which a text matches,
     `margin` how much nearer, in [0, 1], it must be to an entry than to a retain example of the set.
     `scan_meaning`: of answers that are checked, each sentence is also compared with what must not be said.
+    `abstain`: an answer under the note must say that it does not know; any other takes the next rung.
     `demonstrations` (0 to 8) and `reasoning` shape the note of `instruct` and `offset_instruct`.
     `assistant` is what `offset` and `offset_instruct` subtract: a name, or `name@version` if no other version will do.
     `strength` is its strength for requests that are surely near, above 0; none: the one chosen when the assistant was
@@ -108,6 +109,7 @@ class Policy:
     style: Style = Style.UNKNOWN
     scan_output: ScanOutput = ScanOutput.ARMED
     scan_meaning: bool = True
+    abstain: bool = True
     on_fault: OnFault = OnFault.REFUSE
     demonstrations: int = 2
     reasoning: bool = False

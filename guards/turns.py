@@ -20,10 +20,14 @@ SHORT_ANSWER = 24  # words of an assistant's turn that can be a piece of a quest
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Places, among the texts of a request, of those of earlier turns and of those that join several texts."""
+    """Places, among the texts of a request, of those of earlier turns and of those that join several texts.
+
+    `beside`: all that is not the client's last turn itself: earlier turns, system prompts, tools and what they brought.
+    """
 
     earlier: frozenset[int] = frozenset()
     joined: frozenset[int] = frozenset()
+    beside: frozenset[int] = frozenset()
 
     def only_earlier(self, hits: Sequence[Match]) -> bool:
         """True when what acts was said in earlier turns alone: the last turn adds nothing to it."""
@@ -31,6 +35,15 @@ class Turns:
         known = {match.entry_id for match in acting if match.source in self.earlier}
         return bool(acting) and all(
             match.source in self.earlier or (match.source in self.joined and match.entry_id in known)
+            for match in acting
+        )
+
+    def asked(self, hits: Sequence[Match]) -> bool:
+        """True when the last turn itself asks for what acts, and not only what stands beside it."""
+        acting = [match for match in hits if match.state is State.ACTIVE]
+        known = {match.entry_id for match in acting if match.source in self.beside}
+        return any(
+            match.source not in self.beside and not (match.source in self.joined and match.entry_id in known)
             for match in acting
         )
 

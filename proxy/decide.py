@@ -10,6 +10,7 @@ from guards.chain import GuardFault
 from guards.model import Allow, Finding, Plan, Signals
 from guards.policy import OnFault
 from guards.turns import ONE_TURN, Turns
+from indexes.scan import Scan
 from proxy.assistants.offsets import Offsets
 from proxy.catalogue.catalogue import Catalogue
 from proxy.errors import GuardUnavailable
@@ -35,6 +36,12 @@ class Subject:
     turns: Turns = ONE_TURN
     seams: int = 0
     """How many of the texts, the last ones, only repeat what others say where they meet."""
+
+    @property
+    def asked(self) -> list[str]:
+        """What the client's last turn says."""
+        alone = range(len(self.texts) - self.seams)
+        return [self.texts[place] for place in alone if place not in self.turns.beside]
 
 
 class Decider:
@@ -75,6 +82,16 @@ class Decider:
             if await self._meter.reaches(scans, seams, generation, threshold - PIECE_LOSS):
                 scans = await self._meter.scan(subject.texts, generation.reading)
         return scans
+
+    async def pieces(self, texts: Sequence[str], generation: Served) -> tuple[Sequence[Scan], list[bool]]:
+        """Some texts, read, and which are so near to an entry that they may be a piece of a question about it."""
+        scans = await self._meter.scan(texts, generation.reading)
+        level = self._threshold(generation) - PIECE_LOSS
+        alone = [Scans(scans.reading, (scan,)) for scan in scans.texts]
+        near = [
+            await self._meter.reaches(scan, (text,), generation, level) for text, scan in zip(texts, alone, strict=True)
+        ]
+        return scans.texts, near
 
     def _threshold(self, generation: Served) -> float:
         """The lowest score that any arm, set or entry acts on."""

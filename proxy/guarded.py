@@ -252,9 +252,10 @@ class GuardedStream:
 
     def _new_filter(self, leaf: Leaf) -> Filter:
         strings, read = self._strings(leaf), unescaped if self._answer.is_json(leaf.channel) else str
-        one: Filter = SentenceFilter(strings, read) if self._by_sentence else strings
+        answers = self._answer.answers(leaf)
+        one: Filter = SentenceFilter(strings, read, answers=answers) if self._by_sentence else strings
         lead = self._call.lead(leaf.choice)
-        if lead and self._answer.continues(leaf.channel):
+        if lead and answers:
             one.shown_before(self._end_of(lead))
             if isinstance(one, SentenceFilter):
                 one.end_turn()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from guards.policy import OnFault
+from guards.stream.asked import Asked, asks, parts_of
 from guards.stream.meaning import (
     NOTHING,
     Stated,
@@ -111,6 +112,17 @@ class Meaning:
 
         return await asyncio.to_thread(compared)
 
+    async def asked(self, subject: Subject, generation: Served) -> Asked | None:
+        """What the last turn of a request asks, if some of it is no matter of any entry. Raises GuardUnavailable."""
+        parts = parts_of(subject.asked)
+        if len(parts) < 2 or not any(map(asks, parts)):
+            return None
+        return Asked.of(parts, *await self._decider.pieces(parts, generation))
+
+    async def elsewhere(self, sentence: str, asked: Asked, generation: Served) -> bool:
+        """Whether a sentence answers what a request asks for apart from what it matched. Raises GuardUnavailable."""
+        return asked.elsewhere(await self._meter.embed([sentence], generation.reading))
+
     async def near_any(self, texts: Sequence[str], generation: Served, arm: str, matched: frozenset[str]) -> list[bool]:
         """Which of the texts the gates would act on, were they requests, for other entries than those of `matched`.
 
@@ -129,16 +141,21 @@ class Judge:
         self._by = by
         self._compared: Compared | None = None
         self._known: dict[str, bool] = {}
+        self._asked: Asked | None = None
+        self._knows_asked = False
 
     def follow(self) -> None:
         """Goes over to what the exchange's plan and generation are now: nothing is known of any sentence any more."""
         self._by = watched(self._exchange.plan) or NOTHING
         self._compared = None
         self._known.clear()
+        self._knows_asked = False
 
     async def judge(self, sentences: Sequence[Sentence]) -> None:
         """Writes a verdict into each sentence. Raises GuardUnavailable."""
-        new = list(dict.fromkeys(t for s in sentences for t in s.texts if t.strip() and t not in self._known))
+        barred = [sentence for sentence in sentences if await self._should_abstain(sentence)]
+        left = [sentence for sentence in sentences if sentence not in barred]
+        new = list(dict.fromkeys(t for s in left for t in s.texts if t.strip() and t not in self._known))
         if new:
             try:
                 told, read = await self._near_told(new), await self._near_any(new)
@@ -147,7 +164,25 @@ class Judge:
                 raise
             self._known |= {text: one or other for text, one, other in zip(new, told, read, strict=True)}
         for sentence in sentences:
-            sentence.tells = any(self._known.get(text, False) for text in sentence.texts)
+            sentence.tells = sentence in barred or any(self._known.get(text, False) for text in sentence.texts)
+
+    async def _should_abstain(self, sentence: Sentence) -> bool:
+        """Whether a sentence asserts something of what the request matched, under a note that nothing is known of it.
+
+        Where that cannot be told it does: the next rung says that it does not know.
+        """
+        if not self._by.abstain or not sentence.asserts:
+            return False
+        x = self._exchange
+        try:
+            if not self._knows_asked:
+                self._asked, self._knows_asked = await self._meaning.asked(x.subject, x.generation), True
+            return self._asked is None or not await self._meaning.elsewhere(
+                sentence.texts[0], self._asked, x.generation
+            )
+        except GuardUnavailable:
+            self._meaning.failed(False)
+            return True
 
     async def _near_told(self, texts: Sequence[str]) -> list[bool]:
         """Which texts tell what the request matched; none where they cannot be judged and every set allows it."""

@@ -19,7 +19,7 @@ import numpy as np
 from guards.gate import Gate
 from guards.model import Amend, Arm, Finding, Plan, Refuse, Signals
 from guards.policy import OnFault
-from guards.stream.sentences import SentenceStream
+from guards.stream.sentences import sentences_of
 from guards.stream.telling import MATCHED
 from indexes.calibration import terms_of
 from indexes.entries import Entry, Kind, State
@@ -46,6 +46,8 @@ class Watched:
 
     matches: tuple[Match, ...] = ()
     gates: tuple[Gate, ...] = ()
+    abstain: bool = False
+    """The answer must say that it does not know before it says anything else of what the request matched."""
     on_fault: OnFault = OnFault.REFUSE
     every: bool = False
     """Sentences are also read as requests are. What to do when they cannot be, the chain knows."""
@@ -60,8 +62,10 @@ def watched(plan: Plan) -> Watched | None:
     """What the sentences of an answer under a plan are compared with; None where they are not."""
     if not plan.scan_output:
         return None
-    acting = [(gate, finding) for finding in plan.findings if (gate := _gate(finding)) and gate.policy.scan_meaning]
-    if not acting and not plan.reads_answer:
+    enforced = [(gate, finding) for finding in plan.findings if (gate := _gate(finding))]
+    acting = [(gate, finding) for gate, finding in enforced if gate.policy.scan_meaning]
+    told = [gate for gate, finding in enforced if gate.policy.abstain and finding.asked] if plan.instructs else []
+    if not acting and not told and not plan.reads_answer:
         return None
     nearest: dict[int, Match] = {}
     for match in (match for _, finding in acting for match in finding.matches if match.state is State.ACTIVE):
@@ -71,7 +75,8 @@ def watched(plan: Plan) -> Watched | None:
     allowed = all(gate.policy.on_fault is OnFault.ALLOW for gate, _ in acting)
     matched = frozenset(match.entry_id for finding in plan.findings if finding.enforced for match in finding.matches)
     on_fault = OnFault.ALLOW if allowed else OnFault.REFUSE
-    return Watched(tuple(matches), tuple(gate for gate, _ in acting), on_fault, plan.reads_answer, matched)
+    gates = tuple(gate for gate, _ in acting)
+    return Watched(tuple(matches), gates, bool(told), on_fault, plan.reads_answer, matched)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -87,8 +92,7 @@ def statements(entry: Entry) -> list[str]:
     told = (*entry.answers, *(entry.texts if entry.kind is Kind.PASSAGE else ()))
     found = dict.fromkeys(told)
     for text in told:
-        stream = SentenceStream()
-        found |= dict.fromkeys(sentence.texts[0].strip() for sentence in (*stream.feed(text), *stream.finish()))
+        found |= dict.fromkeys(sentences_of(text))
     return [text for text in found if len(text.split()) >= SHORTEST_STATEMENT][:STATEMENTS]
 
 

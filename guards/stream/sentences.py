@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from guards.stream.abstention import abstains
 from guards.stream.json_text import JsonTextFilter
 from guards.stream.phrase import Cut, PhraseFilter, Release, Step
 from guards.stream.telling import TellingFilter
@@ -29,25 +30,29 @@ _CLOSERS = frozenset("\"'”’)]}»*_")
 class Sentence:
     """A sentence and the characters of the text that it covers; `tells` is None until it was judged.
 
-    `texts` are what is to be compared: the sentence, and where there is room with those before it.
+    `texts` are what is to be compared: the sentence, and where there is room with those before it. `asserts`: it is
+    of the answer itself, which has not said up to its end that it does not know (`guards.stream.abstention`).
     """
 
     texts: tuple[str, ...] = field(repr=False)
     start: int
     end: int
+    asserts: bool = False
     tells: bool | None = None
 
 
 class SentenceStream:
     """Parts a text that arrives in pieces into sentences. Every character belongs to one."""
 
-    def __init__(self, read: Callable[[str], str] = str) -> None:
-        """`read` is how a client reads the characters of a sentence."""
+    def __init__(self, read: Callable[[str], str] = str, *, answers: bool = False) -> None:
+        """`read` is how a client reads the characters of a sentence; `answers`: the text is the answer itself."""
         self._read = read
+        self._answers = answers
         self._open = ""
         self._start = 0
         self._ended = False
         self._before = ""
+        self._abstained = False
 
     @property
     def position(self) -> int:
@@ -72,6 +77,7 @@ class SentenceStream:
         if self._ended:
             self._close(len(self._open))
         self._before = ""
+        self._abstained = False
 
     def finish(self) -> list[Sentence]:
         """Ends the text; the last sentence, if there is one."""
@@ -82,10 +88,18 @@ class SentenceStream:
         text = self._read(raw)
         together = self._before + text
         fits = bool(self._before) and len(together) <= LONGEST
-        sentence = Sentence((text, together) if fits else (text,), self._start, self._start + size)
+        self._abstained = self._abstained or (self._answers and abstains(text))
+        asserts = self._answers and not self._abstained and any(char.isalnum() for char in text)
+        sentence = Sentence((text, together) if fits else (text,), self._start, self._start + size, asserts)
         self._before = together if fits else text if len(text) < LONGEST else ""
         self._start += size
         return sentence
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a whole text, without the spaces around them."""
+    stream = SentenceStream()
+    return [sentence.texts[0].strip() for sentence in (*stream.feed(text), *stream.finish())]
 
 
 class SentenceFilter:
@@ -94,10 +108,19 @@ class SentenceFilter:
     So what the other filter has released has left, and what it learns in mid-stream holds for all that waits here.
     """
 
-    def __init__(self, inner: PhraseFilter | TellingFilter | JsonTextFilter, read: Callable[[str], str] = str) -> None:
-        """`read` is how a client reads the characters of the text: `json_text.unescaped` where it is JSON."""
+    def __init__(
+        self,
+        inner: PhraseFilter | TellingFilter | JsonTextFilter,
+        read: Callable[[str], str] = str,
+        *,
+        answers: bool = False,
+    ) -> None:
+        """`read` is how a client reads the characters of the text: `json_text.unescaped` where it is JSON.
+
+        `answers`: the text is the answer itself, no reasoning and no call.
+        """
         self._inner = inner
-        self._sentences = SentenceStream(read)
+        self._sentences = SentenceStream(read, answers=answers)
         self._undecided: deque[Sentence] = deque()
         self._waiting = ""
         self._waiting_from = 0

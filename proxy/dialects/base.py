@@ -159,8 +159,8 @@ class AnswerStream(Protocol):
         """The end of a stream of which a choice was cut."""
         ...
 
-    def continues(self, channel: Channel) -> bool:
-        """True for the string that goes on from what the client began."""
+    def answers(self, leaf: Leaf) -> bool:
+        """True for a string of the answer itself, which goes on from what the client began: no reasoning, no call."""
         ...
 
     def is_json(self, channel: Channel) -> bool:
@@ -265,8 +265,10 @@ def turns_of(texts: Sequence[Text]) -> Turns:
     asked = (text for text in texts if text.role == "user" and text.path != JOINED)
     last = max((text.turn for text in asked if text.turn is not None), default=0)
     said = ("user", "assistant", "tool", "function")
-    earlier = (i for i, t in enumerate(texts) if t.turn is not None and t.turn < last and t.role in said)
-    return Turns(frozenset(earlier), frozenset(i for i, text in enumerate(texts) if text.path == JOINED))
+    earlier = frozenset(i for i, t in enumerate(texts) if t.turn is not None and t.turn < last and t.role in said)
+    joined = frozenset(i for i, text in enumerate(texts) if text.path == JOINED)
+    beside = earlier | {i for i, text in enumerate(texts) if text.role not in ("user", "assistant")}
+    return Turns(earlier, joined, beside)
 
 
 def texts_beside(body: Json, *names: str) -> list[Text]:

@@ -108,8 +108,8 @@ class Chat(ChoiceDialect):
     def opening(self, head: Json, choice: int) -> Json | None:
         return self._event(head, choice, {"role": "assistant", "content": ""}, None)
 
-    def continues(self, channel: Channel) -> bool:
-        return channel == ("content",)
+    def answers(self, leaf: Leaf) -> bool:
+        return leaf.channel == ("content",)
 
     def is_json(self, channel: Channel) -> bool:
         return channel[-1:] == ("arguments",)

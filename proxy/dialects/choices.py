@@ -51,7 +51,7 @@ class ChoiceShape(Protocol):
         """What a choice of a whole answer holds beside its number and its end."""
         ...
 
-    def continues(self, channel: Channel) -> bool: ...
+    def answers(self, leaf: Leaf) -> bool: ...
 
     def is_json(self, channel: Channel) -> bool: ...
 
@@ -153,8 +153,8 @@ class ChoiceStream:
             return DONE_EVENT
         return event_bytes(usage_event(self._shape, self._head, usage)) + DONE_EVENT
 
-    def continues(self, channel: Channel) -> bool:
-        return self._shape.continues(channel)
+    def answers(self, leaf: Leaf) -> bool:
+        return self._shape.answers(leaf)
 
     def is_json(self, channel: Channel) -> bool:
         return self._shape.is_json(channel)

@@ -75,8 +75,8 @@ class Completions(ChoiceDialect):
     def opening(self, head: Json, choice: int) -> Json | None:
         return None
 
-    def continues(self, channel: Channel) -> bool:
-        return channel == ("text",)
+    def answers(self, leaf: Leaf) -> bool:
+        return leaf.channel == ("text",)
 
     def is_json(self, channel: Channel) -> bool:
         return False

@@ -215,8 +215,8 @@ class MessageStream:
     def end_cut(self, usage: Usage | None) -> bytes:
         return b"".join(_ending("refusal", usage or Usage(self._prompt_tokens, 0)))
 
-    def continues(self, channel: Channel) -> bool:
-        return channel == (0, "text")
+    def answers(self, leaf: Leaf) -> bool:
+        return leaf.channel[1:] == ("text",)
 
     def is_json(self, channel: Channel) -> bool:
         return channel[-1] in ("partial_json", "input")

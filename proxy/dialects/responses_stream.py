@@ -176,8 +176,8 @@ class ResponseStream:
         }
         return self._numbered({"type": "response.incomplete", "response": response})
 
-    def continues(self, channel: Channel) -> bool:
-        return channel[-1] in ("response.output_text", "text")
+    def answers(self, leaf: Leaf) -> bool:
+        return leaf.channel[-1] == "response.output_text" or leaf.holder.get("type") == "output_text"
 
     def is_json(self, channel: Channel) -> bool:
         return channel[-1] in ("arguments", "response.function_call_arguments", "response.mcp_call_arguments")

@@ -48,6 +48,25 @@ def test_what_was_said_in_earlier_turns_alone(hits: list[Match], earlier: bool) 
     assert CONVERSATION.only_earlier(hits) is earlier
 
 
+@pytest.mark.parametrize(
+    ("hits", "asked"),
+    [
+        ([], False),
+        ([hit(2)], True),
+        ([hit(0)], False),
+        ([hit(4)], False),  # a system prompt
+        ([hit(4), hit(2)], True),
+        ([hit(3)], True),  # in pieces
+        ([hit(4), hit(3)], False),  # the joined text repeats the system prompt
+        ([hit(4), hit(3, "f")], True),
+        ([hit(2, state=State.OBSERVE), hit(4)], False),
+    ],
+)
+def test_what_the_last_turn_asks_for_itself(hits: list[Match], asked: bool) -> None:
+    turns = Turns(earlier=frozenset({0, 1}), joined=frozenset({3}), beside=frozenset({0, 1, 4}))
+    assert turns.asked(hits) is asked
+
+
 def test_a_request_of_one_turn_has_no_earlier_one() -> None:
     assert not Turns().only_earlier([hit(0)])
 

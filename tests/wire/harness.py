@@ -281,7 +281,7 @@ async def started(
     """A server before an engine, on free ports, with a ledger of its own.
 
     Sentences are not judged unless `settings` say so: these tests look at what leaves word by word (`test_meaning.py`
-    is about sentences).
+    and `test_abstention.py` are about sentences).
     """
     config = Config.model_validate(
         {
@@ -290,7 +290,7 @@ async def started(
             "state": state,
             "limits": {"drain_s": 0},
             **(settings or {}),
-            "policy": {"scan_meaning": False, **(settings or {}).get("policy", {})},
+            "policy": {"scan_meaning": False, "abstain": False, **(settings or {}).get("policy", {})},
             "upstream": {"url": engine.url, "check_every_s": 0.2, **(settings or {}).get("upstream", {})},
         }
     )

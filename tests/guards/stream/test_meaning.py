@@ -29,7 +29,7 @@ FACT = Entry("e", "s", Kind.FACT, ("Where was she born?",), ("Ida Lorentz",), ("
 
 
 def armed(*matches: Match, policy: Policy | None = None, enforced: bool = True) -> Plan:
-    policy = policy or Policy()
+    policy = policy or Policy(abstain=False)
     verdict: Verdict = Amend(policy, (Rung.REFUSE,))
     return Plan((Rung.INSTRUCT,), policy, scan_output=True, findings=(Finding("gate:s", verdict, enforced, matches),))
 
@@ -44,9 +44,25 @@ def test_the_nearest_entries_are_watched_each_once() -> None:
 
 def test_who_is_not_watched() -> None:
     assert watched(Plan(policy=Policy())) is None  # not checked at all
-    assert watched(armed(NEAR, policy=Policy(scan_meaning=False))) is None
+    assert watched(armed(NEAR, policy=Policy(scan_meaning=False, abstain=False))) is None
     assert watched(armed(NEAR, enforced=False)) is None
     assert watched(Plan(policy=Policy(scan_meaning=False), scan_output=True)) is None
+
+
+@pytest.mark.parametrize("scan_meaning", [True, False])
+def test_an_answer_under_the_note_abstains(scan_meaning: bool) -> None:
+    plan = armed(NEAR, policy=Policy(scan_meaning=scan_meaning))
+    found = watched(plan)
+    assert found is not None
+    assert found.abstain
+    assert bool(found.gates) is scan_meaning
+    subtracting = replace(plan, rungs=(Rung.OFFSET,))  # answers as one that never knew, with other facts
+    beside = replace(plan, findings=tuple(replace(finding, asked=False) for finding in plan.findings))
+    allowed = armed(NEAR, policy=Policy(scan_meaning=scan_meaning, abstain=False))
+    for other in (subtracting, beside, allowed):
+        assert not (found := watched(other)) or not found.abstain
+        assert bool(found) is scan_meaning
+    assert (found := watched(replace(plan, rungs=(Rung.OFFSET_INSTRUCT,)))) and found.abstain
 
 
 def test_what_matched_nothing_is_read_as_a_request_is() -> None:
@@ -62,7 +78,8 @@ def test_where_every_answer_is_checked_one_to_a_match_is_read_against_the_others
     alone = watched(armed(NEAR))
     assert alone is not None
     assert not alone.every
-    without = watched(replace(armed(NEAR, policy=Policy(scan_meaning=False)), reads_answer=True))
+    silent = Policy(scan_meaning=False, abstain=False)
+    without = watched(replace(armed(NEAR, policy=silent), reads_answer=True))
     assert without is not None
     assert (without.matches, without.every, without.matched) == ((), True, {"e"})
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from guards.stream.abstention import abstains
 from guards.stream.json_text import JsonTextFilter, unescaped
 from guards.stream.phrase import Cut, PhraseFilter
 from guards.stream.sentences import LONGEST, SHORTEST, Sentence, SentenceFilter, SentenceStream
@@ -264,3 +265,29 @@ def test_inside_json_the_client_s_reading_is_judged(parts: list[str], at: list[i
 def test_json_is_read_as_a_client_reads_it() -> None:
     assert unescaped('a\\n\\u0041\\"\\/\\ud83c\\udfbb') == 'a\nA"/🎻'
     assert unescaped("\\ud83c!") == "\ufffd!"
+
+
+FREE = st.sampled_from(("I don't know that. ", "It was she. ", "1. ", "No idea. ", "In the north. ", "\n", "... "))
+
+
+@given(st.lists(FREE, max_size=8).map("".join), places)
+def test_an_answer_asserts_until_it_has_said_that_it_does_not_know(text: str, cuts: list[int]) -> None:
+    whole = SentenceStream(answers=True)
+    found = [*whole.feed(text), *whole.finish()]
+    for pieces in ways_to_cut(text, cuts):
+        pieced = SentenceStream(answers=True)
+        cut = [one for piece in pieces for one in pieced.feed(piece)] + pieced.finish()
+        assert [one.asserts for one in cut] == [one.asserts for one in found]
+    abstained = False
+    for one in found:
+        abstained = abstained or abstains(one.texts[0])
+        assert one.asserts is (not abstained and any(map(str.isalnum, one.texts[0])))
+    other = SentenceStream()
+    assert not any(one.asserts for one in (*other.feed(text), *other.finish()))
+
+
+def test_what_the_client_began_says_nothing_for_the_answer() -> None:
+    stream = SentenceStream(answers=True)
+    stream.feed("I don't know. ")
+    stream.end_turn()
+    assert [one.asserts for one in (*stream.feed("It was she."), *stream.finish())] == [True]
