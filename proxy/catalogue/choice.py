@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import structlog
 
 from guards.engine import cache
@@ -19,6 +20,8 @@ from indexes.embedder import Embedder, EmbedderError, OnnxEmbedder
 from indexes.ledger.records import CHOICE, CHOICES, Documents
 from proxy.config import Config
 from proxy.remote_embedder import RemoteEmbedder
+
+PROBE = "Which city is the capital of France?"
 
 _log = structlog.get_logger("lethe.embedder")
 
@@ -73,6 +76,10 @@ class Choice:
         before = None if self.before is None else asdict(self.before)
         return json.dumps({**asdict(self.chosen), "before": before})
 
+    def documents(self) -> dict[str, str]:
+        """What the ledger is to say: nothing where all use what is configured, so that a start may configure anew."""
+        return {} if self == Choice(Named(self.chosen.embedder, CONFIGURED)) else {CHOICE: self.body()}
+
 
 def _named(said: Mapping[str, object]) -> Named:
     source = said["source"]
@@ -124,6 +131,25 @@ class Embedders:
                 f"({_place(wanted.source)}): put the former back, or choose this one with 'lethe embedder use'"
             )
         return found
+
+    def tried(self, source: Source) -> str:
+        """The name of an embedder that works. Raises EmbedderError."""
+        try:
+            embedder = self.open(source)
+        except CacheError as error:
+            raise EmbedderError(str(error)) from None
+        try:
+            made = embedder.embed([PROBE])
+            works = made.shape == (1, embedder.dimensions) and bool(np.isfinite(made).all())
+        except EmbedderError:
+            raise
+        except Exception as error:  # the libraries raise bare and private types
+            raise EmbedderError(f"the embedder '{embedder.name}' does not embed ({type(error).__name__})") from None
+        if not works:
+            raise EmbedderError(
+                f"the embedder '{embedder.name}' does not make vectors of {embedder.dimensions} numbers"
+            )
+        return embedder.name
 
     def at_start(self, documents: Documents) -> tuple[Named, Embedder]:
         """The embedder that a process starts with. Raises EmbedderError or CacheError."""

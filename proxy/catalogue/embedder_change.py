@@ -9,8 +9,7 @@ A failure leaves the former embedder in force; it is counted, shown in the statu
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
@@ -18,28 +17,23 @@ from random import Random
 from threading import Event
 from typing import Any
 
-import numpy as np
 import structlog
 
-from guards.engine.cache import CacheError
 from indexes.embedder import Embedder, EmbedderError
 from indexes.follower import IndexFollower
 from indexes.forget_index import ForgetIndex
-from indexes.ledger.records import CHOICE, CHOICES, Conflict, Ledger, LedgerError
-from indexes.vectors import Vectors
+from indexes.ledger.records import CHOICES, Conflict, Ledger, LedgerError
 from proxy.catalogue.choice import CONFIGURED, Choice, Embedders, Named, Source
 from proxy.catalogue.enforcing import Enforcing, Standing
 from proxy.catalogue.pace import Pace
+from proxy.catalogue.patient import Patient, Stopped
 from proxy.metrics import Metrics
 from proxy.reading import Reading
 from proxy.workers.following import Following, uses
 
-SLICE = 8  # texts that are embedded without looking up: what a request may have to wait for, some 30 ms
-GIVE_WAY_S = 0.05  # the longest wait for requests before the next slice: it must come to an end under any load
 LOOK_S = 0.1  # between looks at whether the others have swapped
 RETRY_S = 10.0
 CATCH_UPS = 3  # before the swap, so that little is left for it
-PROBE = "Which city is the capital of France?"
 
 _log = structlog.get_logger("lethe.embedder")
 
@@ -73,7 +67,6 @@ class EmbedderChange:
         self._following = following
         self._busy = busy
         self._in_force = in_force
-        self._former: Embedder | None = None
         self._thread = ThreadPoolExecutor(1, "embedder-change")
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
@@ -96,7 +89,7 @@ class EmbedderChange:
         Raises EmbedderError where it cannot be used, and Conflict where sealed entries have no vectors of it: then
         nothing has changed.
         """
-        name = await self._loop.run_in_executor(None, self._tried, source)
+        name = await self._loop.run_in_executor(None, self._embedders.tried, source)
         chosen = Named(name, source)
 
         def commit(ledger: Ledger) -> int:
@@ -108,7 +101,7 @@ class EmbedderChange:
                     )
                 former = Choice.of({CHOICES: documents})
                 settled = name == self._in_force.embedder and (former is None or former.before is None)
-                return _documents(Choice(chosen, None if settled else self._in_force))
+                return Choice(chosen, None if settled else self._in_force).documents()
 
             generation = ledger.change_documents(CHOICES, change, actor=actor, action="embedder.use")
             self._problem = ""  # it was of another choice, or is worth another try
@@ -183,7 +176,7 @@ class EmbedderChange:
             if choice.chosen.embedder != self._in_force.embedder:
                 return await self._bring(choice.chosen)
             return await self._settle(choice)
-        except _Stopped:
+        except Stopped:
             return 0
         except Exception as error:  # whatever it was: the former embedder is in force, and goes on serving
             told = isinstance(error, EmbedderError | LedgerError)
@@ -198,7 +191,7 @@ class EmbedderChange:
     async def _return(self) -> float | None:
         """Nothing is chosen: the configured embedder it is, which this process left for one that no longer is."""
         if self._in_force.source != CONFIGURED:
-            name = await self._loop.run_in_executor(None, self._tried, CONFIGURED)
+            name = await self._loop.run_in_executor(None, self._embedders.tried, CONFIGURED)
             return await self._bring(Named(name, CONFIGURED))
         self._enforcing.also = ()
         self._stage, self._problem = Stage.IN_FORCE, ""
@@ -251,7 +244,7 @@ class EmbedderChange:
 
         def change(documents: dict[str, str]) -> dict[str, str]:
             now = Choice.of({CHOICES: documents})
-            return _documents(Choice(choice.chosen)) if now == choice else documents
+            return Choice(choice.chosen).documents() if now == choice else documents
 
         generation = ledger.change_documents(CHOICES, change, actor="embedder", action="embedder.in-force")
         self._enforcing.enforce(generation, None)
@@ -270,32 +263,13 @@ class EmbedderChange:
             self._stop.set()
         self._loop.call_soon_threadsafe(self._woken.set)
 
-    # -- in other threads
-
-    def _tried(self, source: Source) -> str:
-        """The name of an embedder that works. Raises EmbedderError."""
-        try:
-            embedder = self._embedders.open(source)
-        except CacheError as error:
-            raise EmbedderError(str(error)) from None
-        try:
-            made = embedder.embed([PROBE])
-            works = made.shape == (1, embedder.dimensions) and bool(np.isfinite(made).all())
-        except EmbedderError:
-            raise
-        except Exception as error:  # the libraries raise bare and private types
-            raise EmbedderError(f"the embedder '{embedder.name}' does not embed ({type(error).__name__})") from None
-        if not works:
-            raise EmbedderError(
-                f"the embedder '{embedder.name}' does not make vectors of {embedder.dimensions} numbers"
-            )
-        return embedder.name
+    # -- in a thread of its own
 
     def _built(self, chosen: Named) -> tuple[Embedder, ForgetIndex]:
         """The chosen embedder, and an index of its vectors that is at most a moment behind the ledger."""
         embedder = self._embedders.named(chosen)
         self._enforcing.also = (embedder,)
-        patient = _Patient(self._embedders.named(chosen, threads=1), self._give_way)
+        patient = Patient(self._embedders.named(chosen, threads=1), self._busy, self._stop)
         ledger = self._enforcing.beside()
         try:
             standing = Standing.on(ledger, Reading(patient), self._enforcing.sealing)
@@ -305,37 +279,3 @@ class EmbedderChange:
             return embedder, standing.index
         finally:
             ledger.close()
-
-    def _give_way(self) -> None:
-        until = time.monotonic() + GIVE_WAY_S
-        while not self._stop.is_set() and self._busy() and time.monotonic() < until:
-            time.sleep(0.002)
-        if self._stop.is_set():
-            raise _Stopped
-
-
-def _documents(choice: Choice) -> dict[str, str]:
-    """What the ledger is to say: nothing where all use what is configured, which a start may then configure anew."""
-    return {} if choice == Choice(Named(choice.chosen.embedder, CONFIGURED)) else {CHOICE: choice.body()}
-
-
-class _Stopped(Exception):
-    """The server ends, or something else was chosen."""
-
-
-class _Patient:
-    """An embedder that embeds a few texts at a time, and lets others go first in between."""
-
-    def __init__(self, embedder: Embedder, give_way: Callable[[], None]) -> None:
-        self._embedder = embedder
-        self._give_way = give_way
-        self.name, self.dimensions = embedder.name, embedder.dimensions
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # those of a slice share little padding
-        made = np.empty((len(texts), self.dimensions), np.float32)
-        for first in range(0, len(order), SLICE):
-            self._give_way()
-            some = order[first : first + SLICE]
-            made[some] = self._embedder.embed([texts[place] for place in some])
-        return made
