@@ -98,9 +98,25 @@ def _refuse_forced_answers(body: Mapping[str, Any]) -> None:
     ):
         if isinstance(shape, Mapping) and shape.get("type") not in ("text", "json_object"):
             raise FieldRefused(name, "a schema is not available for this request: it forces the answer")
+    if _forces_call(body.get("tool_choice")):
+        raise FieldRefused(
+            "tool_choice",
+            "'tool_choice' forces a call, and the tool's schema its arguments: not available for this request; "
+            "send 'auto' or 'none'",
+        )
     items = body.get("input")
     if isinstance(items, list) and _inner(items[-1] if items else None, "status") in ("in_progress", "incomplete"):
         raise FieldRefused("input", "an unfinished last item pulls the rest out: not available for this request")
+
+
+def _forces_call(choice: Any) -> bool:
+    """True unless the model may answer in words. The arguments of a call that must be made are decoded by a schema."""
+    if isinstance(choice, Mapping):
+        kind = choice.get("type")  # vLLM takes one without a kind for a function's
+        if kind == "allowed_tools":
+            kind = _inner(choice.get("allowed_tools", choice), "mode")
+        return bool(choice) and kind not in ("auto", "none")
+    return choice not in (None, "auto", "none")
 
 
 def _inner(value: Any, name: str) -> Any:

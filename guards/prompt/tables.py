@@ -31,6 +31,7 @@ _HIDDEN = "brings in text that this request does not show"
 _OUTSIDE = "text outside the messages"
 _UNSERVED = "not served by vLLM"
 _UNSUPPORTED = "not supported through this proxy"
+_CALLS = "names one of the tools; a call that must be made, and so its schema, forces the answer"
 _UNKNOWN = "kept by its vendor, unknown to vLLM"
 
 _EVERYWHERE: dict[str, Field] = dict(
@@ -110,7 +111,7 @@ CHAT: Mapping[str, Field] = {
         [
             *_rows(_T.SCAN, "the question: every role, turn and part", "messages"),
             *_rows(_T.SCAN, "descriptions, enums and defaults can carry the answer", "tools"),
-            *_rows(_T.SCAN, "names one of the tools", "tool_choice"),
+            *_rows(_T.SCAN, _CALLS, "tool_choice"),
             *_rows(_T.PASS, "chooses among the scanned tools", "parallel_tool_calls"),
             *_rows(_T.PASS, "sampling", "max_completion_tokens", "reasoning_effort", "include_reasoning", "verbosity"),
             *_rows(_T.REFUSE_ARMED, "a prefilled answer pulls the rest out", "continue_final_message"),
@@ -147,7 +148,7 @@ RESPONSES: Mapping[str, Field] = {
             *_rows(_T.SCAN, "the question: every item, role and part", "input"),
             *_rows(_T.SCAN, "the system prompt", "instructions"),
             *_rows(_T.SCAN, "descriptions, enums and defaults can carry the answer", "tools"),
-            *_rows(_T.SCAN, "names one of the tools", "tool_choice"),
+            *_rows(_T.SCAN, _CALLS, "tool_choice"),
             *_rows(_T.SCAN, "a schema can enumerate or force the answer", "text"),
             *_rows(_T.PASS, "sampling", "max_output_tokens", "max_tool_calls", "include_reasoning"),
             *_rows(_T.PASS, "chooses among the scanned tools", "parallel_tool_calls"),
@@ -178,7 +179,7 @@ MESSAGES: Mapping[str, Field] = {
             *_rows(_T.SCAN, "the question: every role, turn and block", "messages"),
             *_rows(_T.SCAN, "the system prompt", "system"),
             *_rows(_T.SCAN, "descriptions, enums and defaults can carry the answer", "tools"),
-            *_rows(_T.SCAN, "names one of the tools", "tool_choice"),
+            *_rows(_T.SCAN, _CALLS, "tool_choice"),
             *_rows(_T.SCAN, "a schema can enumerate or force the answer", "output_config"),
             *_rows(_T.PASS, "sampling", "max_tokens"),
             _row(

@@ -15,7 +15,7 @@ Table = Mapping[str, Field]
 ROWS = [pytest.param(table, row, id=f"{name}:{row.name}") for name, table in TABLES.items() for row in table.values()]
 GENERATING = {"chat": CHAT, "completions": COMPLETIONS}
 ON: Any = {"a value": ["that asks", 1]}
-SHAPES = ("response_format", "structured_outputs")  # judged by what they hold, in tests of their own
+SHAPES = ("response_format", "structured_outputs", "tool_choice")  # judged by what they hold, in tests of their own
 
 
 def passed(table: Table, name: str, value: Any, *, armed: bool, raw: bool = False) -> bool:
@@ -135,6 +135,16 @@ def test_an_armed_request_cannot_force_its_answer(table: Table, field: str, valu
 
 
 FORCED = [
+    (CHAT, "tool_choice", {"tool_choice": "required"}),
+    (CHAT, "tool_choice", {"tool_choice": {"type": "function", "function": {"name": "submit"}}}),
+    (CHAT, "tool_choice", {"tool_choice": {"function": {"name": "submit"}}}),
+    (CHAT, "tool_choice", {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required"}}}),
+    (RESPONSES, "tool_choice", {"tool_choice": {"type": "function", "name": "submit"}}),
+    (RESPONSES, "tool_choice", {"tool_choice": {"type": "custom", "name": "submit"}}),
+    (RESPONSES, "tool_choice", {"tool_choice": {"type": "allowed_tools", "mode": "required", "tools": []}}),
+    (RESPONSES, "tool_choice", {"tool_choice": {"name": "submit"}}),
+    (MESSAGES, "tool_choice", {"tool_choice": {"type": "any"}}),
+    (MESSAGES, "tool_choice", {"tool_choice": {"type": "tool", "name": "submit"}}),
     (RESPONSES, "text.format", {"text": {"format": {"type": "json_schema", "schema": {}}}}),
     (MESSAGES, "output_config.format", {"output_config": {"format": {"type": "json_schema", "schema": {}}}}),
     (RESPONSES, "input", {"input": [{"role": "assistant", "content": "It is", "status": "incomplete"}]}),
@@ -157,6 +167,13 @@ def test_nor_can_it_in_the_newer_routes(table: Table, field: str, body: dict[str
         (RESPONSES, {"text": {"format": {"type": "json_object"}}, "input": []}),
         (RESPONSES, {"input": [{"role": "assistant", "content": "It is", "status": "completed"}], "top_logprobs": 0}),
         (MESSAGES, {"output_config": {"effort": "low"}}),
+        (CHAT, {"tool_choice": "auto"}),
+        (CHAT, {"tool_choice": "none"}),
+        (CHAT, {"tool_choice": None}),
+        (CHAT, {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}}),
+        (RESPONSES, {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}}),
+        (MESSAGES, {"tool_choice": {"type": "auto"}}),
+        (MESSAGES, {"tool_choice": {"type": "none"}}),
     ],
 )
 def test_what_forces_nothing_passes_when_armed(table: Table, body: dict[str, Any]) -> None:
