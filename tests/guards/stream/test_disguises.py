@@ -110,8 +110,11 @@ def test_no_cut_of_the_text_lets_it_through(table: PhraseTable, written: Callabl
 
 @DISGUISES
 def test_it_is_found_at_the_end_and_at_the_start(table: PhraseTable, written: Callable[[str], str]) -> None:
-    for text in (written(PHRASE), f"So: {written(PHRASE)}", f"{written(PHRASE)} Yes."):
-        assert run(table, list(text))[1], text
+    code = written(PHRASE)
+    for before, after in (("", ""), ("So: ", ""), ("", " Yes.")):
+        left, was_cut = run(table, list(f"{before}{code}{after}"))
+        assert was_cut
+        assert len(left) < len(before) + len(code) / 2
 
 
 @DISGUISES
@@ -119,6 +122,21 @@ def test_parts_of_it_pass_whole(table: PhraseTable, written: Callable[[str], str
     for text in ("Ilse Okonkwo", "Brandt Okonkwo", "Ilse and Okonkwo-Brandt", "harbour of Tamsin"):
         code = f"So: {written(text)}."
         assert run(table, list(code)) == (code, False)
+
+
+@DISGUISES
+def test_of_what_is_not_forbidden_any_more_nothing_is_cut(table: PhraseTable, written: Callable[[str], str]) -> None:
+    for text in (f"So: {written(PHRASE)}.", f"So: {written(PHRASE[::-1])}."):
+        one = PhraseFilter(table, lambda slot: slot == 1, disguised=True)
+        left = "".join(step.text for step in (*map(one.on_delta, text), one.on_finish()))
+        assert left == text
+
+
+def test_letters_before_a_word_were_no_word_set_apart(table: PhraseTable) -> None:
+    one = PhraseFilter(table, lambda _: True, disguised=True)
+    assert "".join(one.on_delta(char).text for char in "Plan I l ") == "Plan "
+    assert one.on_delta("s").text == ""  # may go on: I l s e
+    assert one.on_delta("o").text == "I l "
 
 
 def test_written_from_its_end_it_stops_before_its_first_word(table: PhraseTable) -> None:

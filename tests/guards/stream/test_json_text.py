@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guards.stream.json_text import JsonTextFilter
+from guards.stream.json_text import JsonTextFilter, unescaped
 from guards.stream.phrase import Cut, PhraseFilter
 from indexes.phrases import PhraseTable, pieces
 
@@ -109,6 +109,31 @@ def test_escape_that_is_half_shown_leaves_whole() -> None:
         one = filter_of("nothing like it")
         one.shown_before(text[:place])
         assert text[:place] + run(one, list(text[place:]))[0] == text
+
+
+@pytest.mark.parametrize("rest", ["\\", r"\u", r"\u004", r"\ud83d", r"\ud83d\u", r"\ud83d\ude0"])
+def test_text_that_ends_within_an_escape(rest: str) -> None:
+    """What stands of the escape is text like any other: it ends the phrase before it, and it leaves as it came."""
+    assert run(filter_of("grey whale"), [f"the grey whale{rest}"]) == ("the ", True)
+    for place in range(len(rest) + 2):
+        one, text = filter_of("nothing like it"), f"a{rest}"
+        one.shown_before(text[:place])
+        assert text[:place] + run(one, list(text[place:]))[0] == text
+
+
+def test_half_of_a_pair_hides_nothing_behind_it() -> None:
+    for half in (r"\ud83d", r"\ude00", r"\ud83d\ud83d", r"\ud83d\n"):
+        text = rf"{half} grey\u0020whale"
+        assert run(filter_of("grey whale"), list(text)) == (rf"{half} ", True)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",))), st.booleans())
+def test_a_whole_string_is_unescaped_to_what_it_stands_for(text: str, ascii_only: bool) -> None:
+    assert unescaped(json.dumps(text, ensure_ascii=ascii_only)) == f'"{text}"'
+
+
+def test_what_is_no_escape_or_not_whole_stays() -> None:
+    assert unescaped(r"\q \u12 \ud83d\ude0") == r"\q \u12 " + "\ufffd" + r"\ude0"
 
 
 def test_newer_table_is_taken_over() -> None:
