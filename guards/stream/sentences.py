@@ -53,6 +53,8 @@ class SentenceStream:
         self._ended = False
         self._before = ""
         self._abstained = False
+        self._begun = 0
+        """How much of the open sentence somebody else wrote."""
 
     @property
     def position(self) -> int:
@@ -76,7 +78,7 @@ class SentenceStream:
         """Somebody else goes on from here: only a sentence that has no end yet is read together with what comes."""
         if self._ended:
             self._close(len(self._open))
-        self._before = ""
+        self._before, self._begun = "", len(self._open)
         self._abstained = False
 
     def finish(self) -> list[Sentence]:
@@ -88,7 +90,9 @@ class SentenceStream:
         text = self._read(raw)
         together = self._before + text
         fits = bool(self._before) and len(together) <= LONGEST
-        self._abstained = self._abstained or (self._answers and abstains(text))
+        own = text if not self._begun else self._read(raw[self._begun :])
+        self._begun = max(0, self._begun - size)
+        self._abstained = self._abstained or (self._answers and abstains(own))
         asserts = self._answers and not self._abstained and any(char.isalnum() for char in text)
         sentence = Sentence((text, together) if fits else (text,), self._start, self._start + size, asserts)
         self._before = together if fits else text if len(text) < LONGEST else ""

@@ -287,7 +287,14 @@ def test_an_answer_asserts_until_it_has_said_that_it_does_not_know(text: str, cu
 
 
 def test_what_the_client_began_says_nothing_for_the_answer() -> None:
-    stream = SentenceStream(answers=True)
-    stream.feed("I don't know. ")
-    stream.end_turn()
-    assert [one.asserts for one in (*stream.feed("It was she."), *stream.finish())] == [True]
+    for begun, own, asserts in (
+        ("I don't know. ", "It was she.", [True]),
+        ("I don't know", ", but it was she. And so on.", [True, True]),
+        ("I don't know", " it. I really don't know.", [True, False]),
+        ("I'm afraid", " I don't know. It was she.", [False, False]),
+        ("a" * (LONGEST - 8), " I have no idea" * 4, [True, False]),
+    ):
+        stream = SentenceStream(answers=True)
+        stream.feed(begun)
+        stream.end_turn()
+        assert [one.asserts for one in (*stream.feed(own), *stream.finish())] == asserts, begun
