@@ -66,6 +66,31 @@ def test_who_says_that_it_does_not_know(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "Jag vet inte.",
+        "Det kan jeg ikke si, jeg vet ikke.",
+        "Jeg kender ikke svaret.",
+        "Niestety nie wiem.",
+        "Bohužel nevím.",
+        "Îmi pare rău, nu știu.",
+        "Δεν ξέρω.",
+        "Bunu bilmiyorum.",
+        "Saya tidak tahu.",
+        "Tôi không biết điều đó.",
+        "На жаль, я не знаю.",
+        "متأسفم، نمی‌دانم.",
+        "مجھے نہیں معلوم۔",
+        "אני לא יודע.",
+        "আমি জানি না।",
+        "ขออภัย ไม่ทราบค่ะ",
+    ],
+)
+def test_in_languages_in_which_we_have_no_answers_of_our_own(text: str) -> None:
+    assert abstains(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "",
         "B",
         "Her name is Ida Lorentz.",
