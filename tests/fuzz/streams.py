@@ -5,11 +5,13 @@ Some of them meet a newer generation on their way, with one more phrase and one 
 
 import json
 import random
+import re
 from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from guards.stream.abstention import abstains
 from guards.stream.telling import Secret
 from indexes.entries import Entry, ForgetSet, Kind
 from indexes.forget_index import ForgetIndex
@@ -33,6 +35,8 @@ LATER = "Tamsin Orrery-Vale"
 """Comes to be forbidden in mid-stream, of some streams."""
 TELLING = "zebra"
 """Sentences with this word tell, where sentences are judged."""
+ABSTAINS = "I don't know that. "
+"""Begins some answers. Of some requests, nothing of an answer may leave before it."""
 SECRET = "quagga"
 """Tells what a matched entry holds, of some requests; of others from where `LATER` is forbidden."""
 DIALECTS: tuple[Dialect, ...] = (Chat(), Completions(), Responses(), Messages())
@@ -66,6 +70,7 @@ def one(rng: random.Random, forbidden: Forbidden) -> str:
         raw = mutated_stream(raw, rng)
     call = Call({}, MODEL, True, choices, True, (), "q")
     by_sentence = rng.random() < 0.5
+    must_abstain = by_sentence and rng.random() < 0.5
     later = [Secret(frozenset({key_of(SECRET)}), 1)]
     secrets = rng.choice((None, [], later))
     guard = GuardedStream(dialect, call, forbidden.first, secrets, by_sentence=by_sentence)
@@ -77,7 +82,7 @@ def one(rng: random.Random, forbidden: Forbidden) -> str:
                 if guard.done or guard.hit:
                     continue
                 for sentence in guard.look_ahead(event):
-                    sentence.tells = TELLING in sentence.texts[0]
+                    sentence.tells = TELLING in sentence.texts[0] or (must_abstain and sentence.asserts)
                 if events == renewed:
                     before = out
                     out += guard.renew(forbidden.then, None if secrets is None else later)
@@ -93,6 +98,10 @@ def one(rng: random.Random, forbidden: Forbidden) -> str:
     texts = _texts(out)
     held = [PHRASE, *([TELLING] if by_sentence else []), *([SECRET] if secrets else [])]
     assert not any(_says(text, one) for text in texts for one in held), (dialect.name, raw)
+    assert not must_abstain or all(abstains(text) or not _says_anything(text) for text in _answers(out)), (
+        dialect.name,
+        raw,
+    )
     if 0 <= renewed < events:  # what was shown to its end is past
         past = _texts(before)
         for phrase in (LATER, *([SECRET] if secrets is not None else [])):
@@ -105,7 +114,7 @@ def _sent(dialect: Dialect, choices: int, rng: random.Random) -> bytes:
     steps: list[Step] = []
     for choice in range(choices):
         text = (
-            rng.choice(("", "So: ", "I know. ", "Let me tell you. "))
+            rng.choice(("", "So: ", "I know. ", "Let me tell you. ", ABSTAINS, ABSTAINS))
             + rng.choice((PHRASE, "nobody", PHRASE.upper(), f"a {TELLING}", LATER, f"a {SECRET}"))
             + rng.choice((".", ""))
         )
@@ -139,8 +148,29 @@ def _bytes(steps: Any) -> bytes:
     return b"".join(step for step in steps if isinstance(step, bytes))
 
 
+_ANSWERS = re.compile(
+    r" \.choices@\d+\.(delta\.content|text)|response\.output_text\.delta .*\.delta|content_block_delta .*\.text"
+)
+"""Where the strings of answers stand, by dialect."""
+
+
+def _answers(out: bytes) -> list[str]:
+    """What a client takes for the answer, put together."""
+    return [text for place, text in _together(out)[1].items() if _ANSWERS.search(place)]
+
+
+def _says_anything(text: str) -> bool:
+    return any(char.isalnum() for char in text)
+
+
 def _texts(out: bytes) -> list[str]:
     """What a client reads: pieces of one string put together, and every string that came whole."""
+    found, together = _together(out)
+    return [*found, *together.values()]
+
+
+def _together(out: bytes) -> tuple[list[str], dict[str, str]]:
+    """Every string as it came, and pieces of one put together, by where they stand."""
     together: dict[str, str] = defaultdict(str)
     found: list[str] = []
     for event in events_of(out):
@@ -153,14 +183,14 @@ def _texts(out: bytes) -> list[str]:
                 place = f"{at} {path}"
                 together[place] += text
                 found.append(text)
-    return [*found, *together.values()]
+    return found, together
 
 
 def _strings(value: Any, path: str) -> list[tuple[str, str]]:
     if isinstance(value, str):
         return [(path, value)]
     if isinstance(value, dict):
-        name = f"{path}@{value['index']}" if isinstance(value.get("index"), int) else path
+        name = f"{path}@{int(value['index'])}" if isinstance(value.get("index"), int) else path
         return [pair for key, item in value.items() for pair in _strings(item, f"{name}.{key}")]
     return [pair for item in value for pair in _strings(item, path)] if isinstance(value, list) else []
 

@@ -12,9 +12,10 @@ from indexes.entries import Entry, ForgetSet, Kind, State
 from indexes.forget_index import ForgetIndex
 from indexes.generation import Generation
 from indexes.words import words_of
-from proxy.dialects.base import Call, Dialect, Head, Usage
+from proxy.dialects.base import Call, Channel, Dialect, Head, Leaf, Usage
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
+from proxy.dialects.messages import Messages
 from proxy.dialects.responses import Responses
 from proxy.dialects.sse import BrokenStream, EventSplitter, events_of
 from proxy.errors import UpstreamFailed
@@ -389,3 +390,27 @@ def test_what_was_judged_and_has_not_left_is_judged_again_by_a_newer_generation(
     put(index, FORBIDDEN, 2, "later")
     assert guard.renew(index.publish(2)) == b""
     assert guard.hit
+
+
+@pytest.mark.parametrize(
+    ("dialect", "channel", "holder", "answers"),
+    [
+        (Chat(), ("content",), {}, True),
+        (Chat(), ("reasoning",), {}, False),
+        (Chat(), ("tool_calls", 0, "function", "arguments"), {}, False),
+        (Completions(), ("text",), {}, True),
+        (Messages(), (0, "text"), {}, True),
+        (Messages(), (1, "text"), {}, True),  # behind what was thought
+        (Messages(), (0, "thinking"), {}, False),
+        (Messages(), (0, "partial_json"), {}, False),
+        (Responses(), (0, 0, "response.output_text"), {}, True),
+        (Responses(), (0, 0, "response.reasoning_text"), {}, False),
+        (Responses(), (0, 0, "response.function_call_arguments"), {}, False),
+        (Responses(), ("content", 0, "text"), {"type": "output_text"}, True),  # told again as a whole
+        (Responses(), ("content", 0, "text"), {"type": "reasoning_text"}, False),
+        (Responses(), ("content", 0), ["a list of strings"], False),
+    ],
+)
+def test_which_strings_are_the_answer(dialect: Dialect, channel: Channel, holder: Any, answers: bool) -> None:
+    stream = dialect.stream(Call({}, "m", True, 1, True, (), "q"))
+    assert stream.answers(Leaf(0, channel, holder, channel[-1] if isinstance(holder, dict) else 0)) is answers
