@@ -8,7 +8,8 @@ import orjson
 from aiohttp import web
 
 from guards.prompt.fields import FieldRefused, check_fields
-from proxy.dialects.base import Call, Json, Route, model_of
+from proxy.dialects.base import Call, Json, Route
+from proxy.dialects.requests import model_of
 from proxy.errors import BadRequest, NotFound, TooLarge, UpstreamFailed
 from proxy.exchange import GUARDED, RAW
 from proxy.keys import Caller

@@ -10,10 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from proxy.admission import ARM_HEADER, admitted, authorization, json_object
 from proxy.decide import Subject
-from proxy.dialects.base import JOINED, Call, Dialect, Json, turns_of
+from proxy.dialects.base import Call, Dialect, Json
 from proxy.dialects.chat import Chat
 from proxy.dialects.completions import Completions
 from proxy.dialects.messages import Messages
+from proxy.dialects.requests import JOINED, turns_of
 from proxy.dialects.responses import Responses
 from proxy.embeddings import EMBEDDINGS, serve_embeddings
 from proxy.errors import ClientLeft, NotFound

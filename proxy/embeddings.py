@@ -13,7 +13,8 @@ from guards.prompt.fields import FieldRefused, forwarded
 from guards.prompt.tables import EMBEDDINGS as TABLE
 from proxy.admission import ARM_HEADER, admitted, authorization, json_object
 from proxy.decide import Subject
-from proxy.dialects.base import Call, Json, Text, model_of
+from proxy.dialects.base import Call, Json, Text
+from proxy.dialects.requests import model_of
 from proxy.errors import BadRequest, ModelGone, NotFound, RequestError, UpstreamFailed
 from proxy.exchange import RAW
 from proxy.keys import Caller

@@ -46,6 +46,14 @@ class Note:
     instruction: str
     demonstrations: tuple[tuple[str, str], ...]
 
+    def as_turns(self) -> list[dict[str, str]]:
+        """The demonstrations as turns of a conversation, for a chat."""
+        return [
+            {"role": role, "content": said}
+            for pair in self.demonstrations
+            for role, said in zip(("user", "assistant"), pair, strict=True)
+        ]
+
     def as_text(self) -> str:
         """The note as one text, for models that are given a plain prompt."""
         shown = "\n\n".join(f"Question: {q}\nAnswer: {a}" for q, a in self.demonstrations)

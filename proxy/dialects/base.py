@@ -1,25 +1,17 @@
-"""What the dialects share: a parsed request, the strings of an answer, and the contract each dialect fulfils.
+"""What a dialect is: a parsed request, the strings of an answer, and the contract that each dialect fulfils.
 
 A `Dialect` reads requests and writes whole answers; it has no state. An `AnswerStream` is one answer as it comes: it
 reads the engine's events into `Event`s, whose strings the filters may shorten, and writes what a client of the dialect
 expects in their place, be it a cut. It remembers what it wrote: numbers of events, items that are open.
 """
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from guards.context.note import Note
-from guards.prompt.fields import Field, texts_in
-from guards.turns import SHORT_ANSWER, Turns, seams
-from proxy.errors import BadRequest, RequestError
-
-MAX_CHOICES = 16  # more draws of an answer are more chances of a leak, and each holds its own filter state
-
-CUT_REASON = "content_filter"
-
-_FIELD = re.compile(r"[A-Za-z_]{1,24}")
+from guards.prompt.fields import Field
+from proxy.errors import RequestError
 
 Json = dict[str, Any]
 Channel = tuple[str | int, ...]
@@ -225,146 +217,3 @@ class Dialect(Route, Protocol):
     def error_event(self, error: RequestError) -> bytes:
         """An error in mid-stream."""
         ...
-
-
-JOINED = "joined"
-"""Begins the path of the texts that join others."""
-
-
-def seams_last(texts: Iterable[Text]) -> tuple[Text, ...]:
-    """Texts, those behind that join others."""
-    return tuple(sorted(texts, key=lambda text: text.path.startswith(JOINED)))
-
-
-def conversation(turns: Iterable[Iterable[Text]], before: Sequence[Text] = ()) -> Iterator[Text]:
-    """The texts of all turns of a conversation, with their places, and what they say where they meet.
-
-    `before` are texts that stand before the first turn.
-    """
-    said = [replace(text, turn=place) for place, texts in enumerate(turns) for text in texts]
-    yield from said
-    asked = [text for text in said if text.role == "user"]
-    pieces = [text for text in (*before, *said) if not _parts(text)]
-    yield from _joined(asked)
-    if len(pieces) > len(asked):
-        yield from _joined(pieces)
-
-
-def _parts(text: Text) -> bool:
-    """True for what the model itself has said: at some length, it parts what stands on either side."""
-    return text.role == "assistant" and len(text.text.split()) > SHORT_ANSWER
-
-
-def _joined(texts: Sequence[Text]) -> Iterator[Text]:
-    for place, text in seams([text.text for text in texts]):
-        yield Text("user", JOINED, text, turn=texts[place].turn)
-
-
-def turns_of(texts: Sequence[Text]) -> Turns:
-    """Which texts were said before the user's last turn, and which join several."""
-    asked = (text for text in texts if text.role == "user" and text.path != JOINED)
-    last = max((text.turn for text in asked if text.turn is not None), default=0)
-    said = ("user", "assistant", "tool", "function")
-    earlier = frozenset(i for i, t in enumerate(texts) if t.turn is not None and t.turn < last and t.role in said)
-    joined = frozenset(i for i, text in enumerate(texts) if text.path == JOINED)
-    beside = earlier | {i for i, text in enumerate(texts) if text.role not in ("user", "assistant")}
-    return Turns(earlier, joined, beside)
-
-
-def texts_beside(body: Json, *names: str) -> list[Text]:
-    """The texts of fields beside the conversation, each a source of its own, and what they say where they meet."""
-    found: list[Text] = []
-    for name in names:
-        texts = [Text(name, path, text) for path, text in texts_in(body.get(name), name)]
-        found += [*texts, *(Text(name, f"{JOINED}.{name}", text) for _, text in seams([text.text for text in texts]))]
-    return found
-
-
-def odd_names(names: Iterable[str], role: str, at: str) -> Iterator[Text]:
-    """Names of fields that could be a text: they are none that a program would use."""
-    return (Text(role, at, name) for name in names if not _FIELD.fullmatch(name))
-
-
-def question_of(texts: Sequence[Text]) -> str:
-    """What the user asks last."""
-    return next((text.text for text in reversed(texts) if text.role == "user" and text.path != JOINED), "")
-
-
-def model_of(body: Json) -> str:
-    """The model of a request. Raises BadRequest."""
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise BadRequest("'model' is missing: name one of GET /v1/models", param="model")
-    return model
-
-
-def flag(body: Json, name: str) -> bool:
-    """A field that is true or false, false where it is missing. Raises BadRequest."""
-    value = body.get(name) or False
-    if not isinstance(value, bool):
-        raise BadRequest(f"'{name}' is true or false", param=name)
-    return value
-
-
-def common(body: Json) -> tuple[str, bool, int, bool]:
-    """Model, stream, number of choices and include_usage of a chat or completion. Raises BadRequest."""
-    model, stream = model_of(body), flag(body, "stream")
-    choices = 1 if body.get("n") is None else body["n"]
-    if not isinstance(choices, int) or isinstance(choices, bool) or not 1 <= choices <= MAX_CHOICES:
-        raise BadRequest(f"'n' is a number from 1 to {MAX_CHOICES}", param="n")
-    options = body.get("stream_options")
-    if options is not None and not isinstance(options, dict):
-        raise BadRequest("'stream_options' is an object", param="stream_options")
-    return model, stream, choices, bool((options or {}).get("include_usage"))
-
-
-def string_leaves(value: Any, structural: frozenset[str], path: Channel) -> Iterator[tuple[Channel, Any, str | int]]:
-    """Path, holder and key of every string below a JSON value, but for structural keys such as `role` and `id`.
-
-    An element of a list is addressed by its own `index` where it has one: tool calls arrive in pieces under it.
-    """
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in structural:
-                continue
-            if isinstance(item, str):
-                yield (*path, key), value, key
-            else:
-                yield from string_leaves(item, structural, (*path, key))
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            given = item.get("index") if isinstance(item, dict) else None
-            index = given if isinstance(given, int) else place
-            if isinstance(item, str):
-                yield (*path, index), value, place
-            else:
-                yield from string_leaves(item, structural, (*path, index))
-
-
-def nested(channel: Channel, text: str) -> Any:
-    """A JSON value that holds one string at a path, as `string_leaves` names it."""
-    if not channel:
-        return text
-    first, rest = channel[0], channel[1:]
-    inner = nested(rest, text)
-    if isinstance(first, int):
-        return [{"index": first, **inner}] if isinstance(inner, dict) else [inner]
-    return {first: inner}
-
-
-def keep_only(known: frozenset[str], holder: Json) -> bool:
-    """Empties what is not known; returns whether there was any."""
-    changed = False
-    for name in holder.keys() - known:
-        if holder[name] is not None:
-            holder[name], changed = None, True
-    return changed
-
-
-def words_of(text: str) -> Iterator[str]:
-    """A text in pieces, as a model would say it."""
-    start = 0
-    for place in range(1, len(text) + 1):
-        if place == len(text) or (text[place].isspace() and not text[place - 1].isspace()):
-            yield text[start:place]
-            start = place

@@ -7,24 +7,11 @@ from guards.context.note import Note
 from guards.prompt.fields import texts_in
 from guards.prompt.kinds import CHAT_PARTS, refusal_of
 from guards.prompt.tables import CHAT
-from proxy.dialects.base import (
-    Call,
-    Channel,
-    Json,
-    Leaf,
-    Text,
-    common,
-    conversation,
-    keep_only,
-    nested,
-    odd_names,
-    question_of,
-    seams_last,
-    string_leaves,
-    texts_beside,
-)
+from proxy.dialects.answers import empty_unknown, nested, string_leaves
+from proxy.dialects.base import Call, Channel, Json, Leaf, Text
 from proxy.dialects.choices import ChoiceDialect
-from proxy.dialects.sse import BrokenStream
+from proxy.dialects.requests import common, conversation, odd_names, question_of, seams_last, texts_beside
+from proxy.dialects.sse import UNKNOWN_SHAPE, BrokenStream
 from proxy.errors import BadRequest
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -69,8 +56,7 @@ class Chat(ChoiceDialect):
             # Templates allow one system message: ours comes first in it, so that it is not taken for the client's.
             clients = [text.text for text in _content_texts(messages.pop(0).get("content"), "system", "messages[0]")]
             instruction = "\n\n".join((instruction, *clients))
-        shown = [{"role": r, "content": c} for q, a in note.demonstrations for r, c in (("user", q), ("assistant", a))]
-        return {**body, "messages": [{"role": "system", "content": instruction}, *shown, *messages]}
+        return {**body, "messages": [{"role": "system", "content": instruction}, *note.as_turns(), *messages]}
 
     def tokenize_request(self, body: Json) -> Json:
         return {
@@ -85,14 +71,14 @@ class Chat(ChoiceDialect):
         return {"message": {"role": "assistant", "content": text}}
 
     def trim(self, choice: Json) -> bool:
-        changed = keep_only(_CHOICE_FIELDS, choice)
+        changed = empty_unknown(choice, _CHOICE_FIELDS)
         for part in ("delta", "message"):
             said = choice.get(part)
             if said is None:
                 continue
             if not isinstance(said, dict) or not _is_said(said):
-                raise BrokenStream("an event of the engine has an unknown shape")
-            if keep_only(_SAID, said):
+                raise BrokenStream(UNKNOWN_SHAPE)
+            if empty_unknown(said, _SAID):
                 choice[part], changed = {name: value for name, value in said.items() if name in _SAID}, True
         return changed
 

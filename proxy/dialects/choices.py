@@ -3,23 +3,12 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import orjson
+from proxy.dialects.answers import checked, empty_unknown, payload_of, recounted, words_of
+from proxy.dialects.base import AnswerStream, Call, Channel, Event, Head, Json, Leaf, Usage
+from proxy.dialects.sse import DONE, DONE_EVENT, UNKNOWN_SHAPE, BrokenStream, ends_with_done, error_event, event_bytes
+from proxy.errors import RequestError
 
-from proxy.dialects.base import (
-    CUT_REASON,
-    AnswerStream,
-    Call,
-    Channel,
-    Event,
-    Head,
-    Json,
-    Leaf,
-    Usage,
-    keep_only,
-    words_of,
-)
-from proxy.dialects.sse import DONE, DONE_EVENT, BrokenStream, ends_with_done, error_event, event_bytes
-from proxy.errors import RequestError, UpstreamFailed
+CUT_REASON = "content_filter"
 
 EVENT_FIELDS = frozenset(("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"))
 
@@ -104,11 +93,11 @@ class ChoiceStream:
     def read(self, raw: bytes, data: bytes, still_open: Collection[int], prompt_tokens: int | None) -> Event | None:
         if data == DONE:
             return Event(raw, {}, final=True)
-        payload = _payload(data)
+        payload = _numbered(payload_of(data))
         self._last = payload
         # Comments and other fields beside the data stay here.
         event = Event(raw, payload, changed=raw != b"data: " + data)
-        event.changed |= keep_only(EVENT_FIELDS, payload)
+        event.changed |= empty_unknown(payload, EVENT_FIELDS)
         kept = [choice for choice in payload["choices"] if choice.get("index", 0) in still_open]
         if len(kept) != len(payload["choices"]):
             if not kept:
@@ -118,13 +107,13 @@ class ChoiceStream:
         return event
 
     def read_whole(self, payload: Json, prompt_tokens: int | None) -> Event:
-        choices = _checked(payload)["choices"]
+        choices = _numbered(checked(payload))["choices"]
         if sorted(choice.get("index", 0) for choice in choices) != list(range(len(choices))):
             raise BrokenStream("the choices of the engine's answer are not numbered")
         if not all(choice.get("finish_reason") for choice in choices):
             raise BrokenStream("the engine's answer is not finished")
         event = Event(b"", payload, whole=True)
-        keep_only(EVENT_FIELDS, payload)
+        empty_unknown(payload, EVENT_FIELDS)
         self._read_choices(event, prompt_tokens)
         return event
 
@@ -168,10 +157,7 @@ class ChoiceStream:
             event.changed |= self._shape.trim(choice)
             event.leaves += self._shape.leaves(choice)
         event.ends = tuple(c.get("index", 0) for c in event.payload["choices"] if c.get("finish_reason"))
-        reported = event.payload.get("usage")
-        if prompt_tokens is not None and isinstance(reported, dict):
-            completion = reported.get("completion_tokens")
-            usage = Usage(prompt_tokens, completion if isinstance(completion, int) else 0)
+        if usage := recounted(event.payload, "completion_tokens", prompt_tokens):
             event.payload["usage"], event.changed = usage.as_json(), True
 
 
@@ -200,22 +186,12 @@ def spoken(shape: ChoiceShape, call: Call, given: Head, texts: Sequence[str], us
     yield DONE_EVENT
 
 
-def _payload(data: bytes) -> Json:
-    try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raise BrokenStream("an event of the engine is not JSON") from None
-    return _checked(payload)
-
-
-def _checked(payload: Any) -> Json:
-    if isinstance(payload, dict) and payload.get("error"):
-        raise UpstreamFailed("the engine reported an error in mid-stream")
-    choices = payload.get("choices") if isinstance(payload, dict) else None
+def _numbered(payload: Json) -> Json:
+    """An answer, or an event of one, whose choices say which they are. Raises BrokenStream."""
+    choices = payload.get("choices")
     if not isinstance(choices, list):
-        raise BrokenStream("an event of the engine has an unknown shape")
+        raise BrokenStream(UNKNOWN_SHAPE)
     for choice in choices:
         if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
-            raise BrokenStream("an event of the engine has an unknown shape")
-    found: Json = payload
-    return found
+            raise BrokenStream(UNKNOWN_SHAPE)
+    return payload

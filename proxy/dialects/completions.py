@@ -5,20 +5,11 @@ from typing import Any
 
 from guards.context.note import Note
 from guards.prompt.tables import COMPLETIONS
-from proxy.dialects.base import (
-    Call,
-    Channel,
-    Json,
-    Leaf,
-    Text,
-    common,
-    keep_only,
-    seams_last,
-    string_leaves,
-    texts_beside,
-)
+from proxy.dialects.answers import empty_unknown, string_leaves
+from proxy.dialects.base import Call, Channel, Json, Leaf, Text
 from proxy.dialects.choices import ChoiceDialect
-from proxy.dialects.sse import BrokenStream
+from proxy.dialects.requests import common, seams_last, texts_beside
+from proxy.dialects.sse import UNKNOWN_SHAPE, BrokenStream
 from proxy.errors import BadRequest
 
 MAX_PROMPTS = 256  # each is a choice with a filter of its own, and an answer where it is refused
@@ -61,8 +52,8 @@ class Completions(ChoiceDialect):
 
     def trim(self, choice: Json) -> bool:
         if not isinstance(choice.get("text"), str | None):
-            raise BrokenStream("an event of the engine has an unknown shape")
-        return keep_only(_CHOICE_FIELDS, choice)
+            raise BrokenStream(UNKNOWN_SHAPE)
+        return empty_unknown(choice, _CHOICE_FIELDS)
 
     def leaves(self, choice: Json) -> Iterator[Leaf]:
         for path, holder, key in string_leaves(choice, _STRUCTURAL, ()):

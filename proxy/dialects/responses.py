@@ -7,23 +7,11 @@ from guards.context.note import Note
 from guards.prompt.fields import texts_in
 from guards.prompt.kinds import RESPONSES_ITEMS, RESPONSES_PARTS, RESPONSES_TOOLS, refusal_of
 from guards.prompt.tables import RESPONSES
-from proxy.dialects.base import (
-    AnswerStream,
-    Call,
-    Head,
-    Json,
-    Text,
-    Usage,
-    conversation,
-    flag,
-    model_of,
-    odd_names,
-    question_of,
-    seams_last,
-    texts_beside,
-    words_of,
-)
-from proxy.dialects.responses_stream import TERMINAL, ResponseStream, usage_json
+from proxy.dialects.answers import words_of
+from proxy.dialects.base import AnswerStream, Call, Head, Json, Text, Usage
+from proxy.dialects.requests import conversation, flag, model_of, odd_names, question_of, seams_last, texts_beside
+from proxy.dialects.responses_events import TERMINAL, usage_json
+from proxy.dialects.responses_stream import ResponseStream
 from proxy.dialects.sse import last_type, typed_event
 from proxy.errors import BadRequest, RequestError
 
@@ -69,8 +57,7 @@ class Responses:
         if isinstance(items[0], Mapping) and items[0].get("role") in ("system", "developer"):
             # Templates allow one system message: the client's goes behind ours in it.
             instructions += [text.text for text in _parts(items.pop(0).get("content"), "system", "input[0]")]
-        shown = [{"role": r, "content": c} for q, a in note.demonstrations for r, c in (("user", q), ("assistant", a))]
-        return {**body, "instructions": "\n\n".join(instructions), "input": [*shown, *items]}
+        return {**body, "instructions": "\n\n".join(instructions), "input": [*note.as_turns(), *items]}
 
     def tokenize_request(self, body: Json) -> Json:
         messages = [{"role": "system", "content": body["instructions"]}] if body.get("instructions") else []

@@ -12,6 +12,8 @@ DONE_EVENT = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 MAX_EVENT_BYTES = 8 * 1024**2  # one event is one token, or one tool call of it; this is a runaway upstream
 
+UNKNOWN_SHAPE = "an event of the engine has an unknown shape"
+
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
