@@ -211,7 +211,6 @@ class ForgetIndex:
 
     def _publish(self, generation: int) -> Generation:
         observed = frozenset(name for name, one in self._sets.items() if _only_observes(one))
-        view = self._vectors.view()
         kinds = (False, True) if self._lowest_threshold < 1.0 else (False,)  # with a threshold of their own, too
         acting = {(name, own) for name in self._sets.keys() - observed for own in kinds}
         return Generation(
@@ -221,9 +220,9 @@ class ForgetIndex:
             lowest_threshold=self._lowest_threshold,
             observed=observed,
             _slots=self._slots,
-            _view=view,
+            _view=self._vectors.view(),
             _rows=self._rows,
-            _neighbours=Neighbours(view, self._rows, self._slots, generation, acting),
+            _neighbours=Neighbours(self._rows, self._slots, generation, acting),
             _retain=self._retain,
             _names=self._names,
             _heard=self._heard,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Self
 
 import numpy as np
 
@@ -85,6 +86,10 @@ class Generation:
         """What must not be said."""
         return self._phrases
 
+    def remembering(self) -> Self:
+        """The same for one request, in one thread: a window that is looked at in several steps is searched for once."""
+        return replace(self, _view=self._view.remembering())
+
     def visible(self, slot: int) -> bool:
         """True when the slot is part of this generation."""
         return self._slots.visible(slot, self.number)
@@ -130,9 +135,7 @@ class Generation:
         if scan.rough is None or not scan.rough.windows:
             return ()
         rough = scan.rough
-        coarse = np.array([i for i, window in enumerate(rough.windows) if window.coarse], np.intp)
-        queries = np.concatenate([scan.vectors, rough.vectors[coarse]])
-        near = self._view.near(queries, threshold - COARSE_LOSS)
+        near = self._view.near(scan.at_a_glance()[1], threshold - COARSE_LOSS)
         texts = np.concatenate([self._view.rows(near), *(kept.vectors for kept in self._retain.values())])
         return sharper(scan, scan.vectors @ texts.T, rough.vectors @ texts.T, threshold - ROUGH_LOSS)
 
@@ -142,7 +145,7 @@ class Generation:
 
     def _near(self, source: int, scan: Scan, retain: RetainScores) -> Iterator[Match]:
         hidden = cache(lambda: replace(scan, held=hidden_words(scan.held, self._sealing)))
-        for window, similarity, row in self._neighbours.of(scan.vectors):
+        for window, similarity, row in self._neighbours.of(scan.vectors, self._view):
             slot = self._rows.slot(row)
             entry = self._slots[slot]
             span = (scan.windows[window].start, scan.windows[window].end)

@@ -44,13 +44,14 @@ class GrowingVectors:
         """Appends rows, [n, dimensions]."""
         if not len(rows):  # of whatever width: an entry may have names only
             return
-        if self._used + len(rows) > self._bulk_at:
-            full = [Block(part) for part in (self._tail[: self._used], np.array(rows, np.float32)) if len(part)]
-            with self._swap:
-                self._blocks = (*self._blocks, *full)
-            self._tail, self._used = np.empty_like(self._tail[:64]), 0
+        if len(rows) > self._bulk_at:
+            self._close_tail()
+            self._close(Block(np.array(rows, np.float32)))
             self._put_together()
             return
+        if self._used + len(rows) > self._bulk_at:
+            self._close_tail()
+            self._put_together()
         if self._used + len(rows) > len(self._tail):
             # Readers keep the array they hold; only the writer moves to the larger one.
             grown = np.empty((max(2 * len(self._tail), self._used + len(rows)), self.dimensions), np.float32)
@@ -75,16 +76,19 @@ class GrowingVectors:
     def gather(self) -> None:
         """Settles, with every row in a segment unless they are few: for what is kept in files and searched for long."""
         self.settle()
-        if self._used:
-            self._close_tail()
+        self._close_tail()
         exact = sum(len(block) for block in self._blocks if isinstance(block, Block))
         if exact >= min(GATHERED, self._segment_at):
             self._join_blocks(exact)
 
     def _close_tail(self) -> None:
+        if self._used:
+            self._close(Block(self._tail[: self._used]))
+            self._tail, self._used = np.empty_like(self._tail[:64]), 0
+
+    def _close(self, block: Block) -> None:
         with self._swap:
-            self._blocks = (*self._blocks, Block(self._tail[: self._used]))
-        self._tail, self._used = np.empty_like(self._tail[:64]), 0
+            self._blocks = (*self._blocks, block)
 
     def _put_together(self) -> None:
         """Starts putting blocks together where there are enough, and waits where far too many are exact."""

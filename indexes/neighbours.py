@@ -32,28 +32,28 @@ Near = tuple[float, int]
 class Neighbours:
     """What is near in one generation; `acting` are the groups of its sets that do not only look on."""
 
-    def __init__(
-        self, view: VectorView, rows: RowTable, slots: SlotTable, generation: int, acting: Collection[Group]
-    ) -> None:
-        self._view = view
+    def __init__(self, rows: RowTable, slots: SlotTable, generation: int, acting: Collection[Group]) -> None:
         self._rows = rows
         self._slots = slots
         self._generation = generation
         self._acting = frozenset(acting)
         self._known: dict[frozenset[Group], Among] = {}
 
-    def of(self, queries: Vectors) -> Iterator[tuple[int, float, int]]:
-        """Window, similarity and row of the visible rows near each window, no row of a window twice."""
-        scores, rows = self._view.search(queries, NEIGHBOURS)
+    def of(self, queries: Vectors, view: VectorView) -> Iterator[tuple[int, float, int]]:
+        """Window, similarity and row of the visible rows near each window, no row of a window twice.
+
+        `view` are the rows of the generation.
+        """
+        scores, rows = view.search(queries, NEIGHBOURS)
         for window, (row_scores, row_numbers) in enumerate(zip(scores.tolist(), rows.tolist(), strict=True)):
             near = _above_the_floor(row_scores, row_numbers)
             yield from ((window, score, row) for score, row in near if self._visible(row))
-            if len(near) == NEIGHBOURS < len(self._view):
+            if len(near) == NEIGHBOURS < len(view):
                 seen = {row for _, row in near}
-                further = self._behind(queries[window : window + 1], near)
+                further = self._behind(queries[window : window + 1], view, near)
                 yield from ((window, score, row) for score, row in further if row not in seen)
 
-    def _behind(self, query: Vectors, near: Sequence[Near]) -> Iterator[Near]:
+    def _behind(self, query: Vectors, view: VectorView, near: Sequence[Near]) -> Iterator[Near]:
         """Rows that act, of sets that were not heard among the nearest ones."""
         heard = self._heard(near)
         if heard.total() >= NEIGHBOURS and near[-1][0] < DETAILED:
@@ -61,7 +61,7 @@ class Neighbours:
         unheard = frozenset(group for group in self._acting if heard[group] < NEIGHBOURS)
         depth, seen = DEEPER * NEIGHBOURS, set[int]()
         while unheard:
-            scores, rows = self._view.search(query, depth, self._among(unheard))
+            scores, rows = view.search(query, depth, self._among(unheard, len(view)))
             near = _above_the_floor(scores[0].tolist(), rows[0].tolist())
             yield from (one for one in near if one[1] not in seen)
             if len(near) < depth or near[-1][0] < DETAILED:
@@ -82,13 +82,13 @@ class Neighbours:
     def _visible(self, row: int) -> bool:
         return self._slots.visible(self._rows.slot(row), self._generation)
 
-    def _among(self, groups: frozenset[Group]) -> Among:
-        """Which rows act, of some groups."""
+    def _among(self, groups: frozenset[Group], count: int) -> Among:
+        """Which of the generation's rows act, of some groups."""
         known = self._known.get(groups)
         if known is None:
             if len(self._known) >= KEPT:
                 self._known.clear()
-            slots = self._rows.slots(len(self._view))
+            slots = self._rows.slots(count)
             known = self._known[groups] = self._slots.acting(groups, self._generation)[slots]
         return known
 

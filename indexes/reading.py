@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from indexes.embedder import ContextEmbedder, Embedder, WordEmbedder
 from indexes.generation import Generation
+from indexes.matches import Match
 from indexes.scan import Look, Scan, looks_of, scan_of_look, with_views
 from indexes.spelling import Spelling
 from indexes.views import view_of
@@ -30,6 +32,7 @@ class Reader:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        self._in_context = embedder if isinstance(embedder, ContextEmbedder) and embedder.reads_context else None
         self._spelling = Spelling(embedder.words if isinstance(embedder, WordEmbedder) else ())
 
     def read(self, texts: Sequence[str]) -> list[Scan]:
@@ -46,6 +49,17 @@ class Reader:
             return []
         view = view_of(text, apart, (TOGETHER,))
         return [Look(view.text, tuple(windows_of(view.text)), view.steps, (view.start, view.end))]
+
+    def matched(
+        self, scans: Sequence[Scan], generation: Generation, threshold: float
+    ) -> tuple[list[Scan], list[list[Match]]]:
+        """Everything in each text that is near an entry, and the scans with what that took.
+
+        The matches of a text have its number as their source. Scores of `threshold` and more are complete.
+        """
+        remembering = generation.remembering()
+        sharp = self.sharpened(scans, remembering, threshold)
+        return sharp, [remembering.matches(source, scan) for source, scan in enumerate(sharp)]
 
     def sharpened(self, scans: Sequence[Scan], generation: Generation, threshold: float) -> list[Scan]:
         """The scans with every window embedded that could be a match of an entry of the generation.
@@ -90,33 +104,24 @@ class Reader:
 
     def _without_slips(self, scan: Scan, generation: Generation, level: float) -> list[Look]:
         """Windows near an entry that read otherwise when their slips are mended, and were not read so before."""
-        rough = scan.rough.windows if scan.rough is not None else ()
-        windows = (*scan.windows, *rough)
-        doubted = [
-            number
-            for number, window in enumerate(windows)
-            if (number < len(scan.windows) or window.coarse) and self._spelling.doubts(window.text)
-        ]
-        if not doubted:
-            return []
-        vectors = scan.vectors if scan.rough is None else np.concatenate([scan.vectors, scan.rough.vectors])
-        similar = generation.nearest(vectors[doubted])
+        windows, vectors = scan.at_a_glance()
+        similar = generation.nearest(vectors)
+        near = (windows[place] for place in np.argsort(-similar, kind="stable") if similar[place] >= level)
+        doubted = islice((window for window in near if self._spelling.doubts(window.text)), MENDED)
         known = {view.origin for view in scan.views if view.steps == (MISSPELT,)}
         looks = []
-        for place in np.argsort(-similar, kind="stable")[:MENDED]:
-            window = windows[doubted[place]]
-            text = self._spelling.mended(window.text)
-            if similar[place] >= level and text != window.text and (window.start, window.end) not in known:
-                looks.append(Look(text, (Window(text, 0, len(text)),), (MISSPELT,), (window.start, window.end)))
+        for window in doubted:
+            text, origin = self._spelling.mended(window.text), (window.start, window.end)
+            if text != window.text and origin not in known:
+                looks.append(Look(text, (Window(text, 0, len(text)),), (MISSPELT,), origin))
         return looks
 
     def _scans(self, looks: Sequence[Look]) -> list[Scan]:
-        embedder = self._embedder
-        if isinstance(embedder, ContextEmbedder) and embedder.reads_context:
+        if self._in_context is not None:
             spans = [[(window.start, window.end) for window in look.windows] for look in looks]
-            found = embedder.embed_in_context([look.text for look in looks], spans)
+            found = self._in_context.embed_in_context([look.text for look in looks], spans)
             return [scan_of_look(look, one.vectors, one.exact.tolist()) for look, one in zip(looks, found, strict=True)]
         flat = [window.text for look in looks for window in look.windows]
-        vectors = embedder.embed(flat) if flat else np.empty((0, embedder.dimensions), np.float32)
+        vectors = self._embedder.embed(flat) if flat else np.empty((0, self._embedder.dimensions), np.float32)
         ends = np.cumsum([len(look.windows) for look in looks])
         return [scan_of_look(look, rows) for look, rows in zip(looks, np.split(vectors, ends[:-1]), strict=True)]

@@ -62,6 +62,13 @@ class Scan:
     steps: tuple[str, ...] = ()
     origin: Range | None = None
 
+    def at_a_glance(self) -> tuple[tuple[Window, ...], Vectors]:
+        """The windows by which it is first looked whether anything is near, rough ones last, and their vectors."""
+        if self.rough is None:
+            return self.windows, self.vectors
+        coarse = self.rough.only([i for i, window in enumerate(self.rough.windows) if window.coarse])
+        return (*self.windows, *coarse.windows), np.concatenate([self.vectors, coarse.vectors])
+
     def counts(self, window: int, entry: bytes) -> Counts:
         """The details of an entry's text in a window."""
         if not self.inside or len(entry) < 8:

@@ -30,7 +30,6 @@ SAMPLED = 50  # rows for each list from which the centres are learnt
 ROUNDS = 8  # of learning them
 PROBED = 0.1  # of the lists are compared with a query; a twentieth loses .6 % of the matches in 615,000 rows
 FEWEST_PROBED = 32
-NEAREST = 32  # rows that `near` tells of for each query
 WEIGHED = 256  # rows compared exactly at least; of 128, where very many are alike, some of the nearest are not
 CODE_NUMBERS = 4  # numbers of a vector that share a code of 4 bits
 FEWEST = 16  # rows from which a code of 4 bits can be learnt
@@ -59,9 +58,6 @@ class Block(ExactRows):
                 np.ascontiguousarray(queries, np.float32), self.vectors(), k, faiss.METRIC_INNER_PRODUCT
             )
         return scores, found
-
-    def near(self, queries: Vectors, level: float) -> Rows:
-        return _near(self, queries, level)
 
 
 class Segment:
@@ -94,9 +90,6 @@ class Segment:
 
     def rows(self, numbers: Rows) -> Vectors:
         return self._rows.rows(numbers)
-
-    def near(self, queries: Vectors, level: float) -> Rows:
-        return _near(self, queries, level)
 
     def search(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
         scores, found = no_rows(len(queries), k)
@@ -139,11 +132,6 @@ class Segment:
         segment = cls(rows, faiss.deserialize_index(np.array(arrays["index"])))
         segment.path = path
         return segment
-
-
-def _near(rows: Block | Segment, queries: Vectors, level: float) -> Rows:
-    scores, found = rows.search(queries, NEAREST)
-    return np.unique(found[(found >= 0) & (scores >= level)])
 
 
 def _index_of(rows: Rounded) -> Any:

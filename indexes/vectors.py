@@ -19,6 +19,9 @@ Rows = npt.NDArray[np.int64]
 Among = npt.NDArray[np.bool_]
 """Which of the rows may be found, [rows]."""
 
+AROUND = 32
+"""Rows of each part of a view that are told of what lies around a vector."""
+
 
 class VectorRows(Protocol):
     """A fixed number of rows that can be searched."""
@@ -31,10 +34,6 @@ class VectorRows(Protocol):
         Where there are fewer than k rows the rest is filled with similarity -1 and row -1. Only rows that are `among`
         those wanted count; None means all.
         """
-        ...
-
-    def near(self, queries: Vectors, level: float) -> Rows:
-        """The rows whose similarity to any of the queries is `level` or more; of very many, the nearest."""
         ...
 
     def vectors(self) -> Vectors:
@@ -72,9 +71,6 @@ class ExactRows:
 
     def rows(self, numbers: Rows) -> Vectors:
         return self._rows[numbers]
-
-    def near(self, queries: Vectors, level: float) -> Rows:
-        return np.flatnonzero((self._rows @ queries.T).max(axis=1, initial=-1) >= level)
 
     def search(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
         if among is not None:
@@ -125,21 +121,50 @@ class VectorView:
             found[here] = part.rows(numbers[here] - start)
         return found
 
+    def remembering(self) -> "VectorView":
+        """The same rows, for one request in one thread: what lies around a vector is searched once."""
+        return _Remembering(self._held.blocks, self._tail)
+
     def near(self, queries: Vectors, level: float) -> Rows:
-        return np.concatenate([part.near(queries, level) + start for start, part in self._held.parts])
+        """The rows whose similarity to any of the queries is `level` or more; of very many, the nearest."""
+        scores, rows = self._found(queries, AROUND)
+        return np.unique(rows[(rows >= 0) & (scores >= level)])
 
     def search(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
-        parts = self._held.parts
+        scores, rows = self._found(queries, k, among)
+        return scores[:, :k], rows[:, :k]
+
+    def _found(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
+        """The k best rows of every part for each query, or some more, best first."""
         found = [
             (start, part.search(queries, k, None if among is None else among[start : start + len(part)]))
-            for start, part in parts
+            for start, part in self._held.parts
         ]
         if len(found) == 1:
             return found[0][1]
         scores = np.concatenate([scores for _, (scores, _) in found], axis=1)
         rows = np.concatenate([np.where(rows >= 0, rows + start, -1) for start, (_, rows) in found], axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        order = np.argsort(-scores, axis=1, kind="stable")
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+
+
+class _Remembering(VectorView):
+    """A view that is not renewed, and keeps what it found around each vector."""
+
+    def __init__(self, blocks: tuple[VectorRows, ...], tail: ExactRows) -> None:
+        super().__init__(blocks, tail)
+        self._known: dict[bytes, tuple[Vectors, Rows]] = {}
+
+    def _found(self, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
+        if among is not None or k > AROUND or not len(queries):
+            return super()._found(queries, k, among)
+        keys = [query.tobytes() for query in queries]
+        new = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if new:
+            found = super()._found(queries[list(new.values())], AROUND)
+            self._known.update(zip(new, zip(*found, strict=True), strict=True))
+        scores, rows = zip(*(self._known[key] for key in keys), strict=True)
+        return np.stack(scores), np.stack(rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from threading import Lock
 from typing import TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
@@ -107,12 +108,11 @@ class SignalMeter:
     def _compare(
         self, texts: tuple[str, ...], scans: Scans, generation: Served, threshold: float, seen: "_ScanCache"
     ) -> Measured:
-        sharp = tuple(scans.reading.reader.sharpened(scans.texts, generation, threshold))
+        sharp, matches = scans.reading.reader.matched(scans.texts, generation, threshold)
         for text, scan, before in zip(texts, sharp, scans.texts, strict=True):
             if scan is not before:
                 seen.put(text, scan)
-        found = Signals(tuple(m for source, scan in enumerate(sharp) for m in generation.matches(source, scan)))
-        return found, Scans(scans.reading, sharp)
+        return Signals(tuple(chain.from_iterable(matches))), Scans(scans.reading, tuple(sharp))
 
 
 def _reaches(scans: Scans, seams: tuple[str, ...], generation: Served, level: float) -> bool:

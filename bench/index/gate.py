@@ -51,8 +51,7 @@ def gate(embedder: Embedder, rounds: int) -> dict[str, float]:
         (rows @ embedder.embed([text])[0]).argmax()
 
     def whole(text: str) -> None:
-        for scan in reader.sharpened(reader.read([text]), generation, THRESHOLD):
-            generation.matches(0, scan)
+        reader.matched(reader.read([text]), generation, THRESHOLD)
 
     near = [f"{PROMPTS[0].split('.')[0]}. {question}" for question in questions[: len(PROMPTS)]]
     figures: dict[str, float] = {"gate_entries": ENTRIES}

@@ -128,9 +128,10 @@ class GateUnderTest:
     ) -> Iterator[tuple[str, Signals]]:
         waiting = iter(texts)
         while batch := list(islice(waiting, BATCH)):
-            scans = self._reader.sharpened(self._reader.read(batch), generation, lowest or self._policy.threshold)
-            for text, scan in zip(batch, scans, strict=True):
-                yield text, Signals(tuple(generation.matches(0, scan)))
+            read = self._reader.read(batch)
+            _, found = self._reader.matched(read, generation, lowest or self._policy.threshold)
+            for text, matches in zip(batch, found, strict=True):
+                yield text, Signals(tuple(matches))
 
 
 def _mistake(text: str, signals: Signals) -> dict[str, Any]:

@@ -32,6 +32,10 @@ class NameHit:
     """All significant words of the name, not two of three."""
 
 
+Form = tuple[str, str, int]
+"""Letters of a word, a skeleton of them, and its number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """A significant word of a text, with the forms under which it is looked up."""
@@ -39,8 +43,7 @@ class Heard:
     text: str
     start: int
     end: int
-    forms: tuple[tuple[str, str, int], ...]
-    """(letters, skeleton, its number)"""
+    forms: tuple[Form, ...]
     few_vowels: bool
     typo: frozenset[str]
     """Words of names that this one may be a misspelling of."""

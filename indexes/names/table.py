@@ -21,7 +21,7 @@ from itertools import chain, islice
 
 from indexes.columns import hashed, paired
 from indexes.names.common import FUNCTION_WORDS, NICKNAMES, PARTICLES
-from indexes.names.compared import Heard, NameHit, compared, pairs
+from indexes.names.compared import Form, Heard, NameHit, compared, pairs
 from indexes.names.frozen import NO_NAMES, FrozenNames, Name, spelt_of
 from indexes.names.slips import SLIP_LENGTH, deletions, one_slip
 from indexes.names.sound import joined, likeness, readings, skeletons, writes_few_vowels
@@ -146,23 +146,17 @@ class NameTable:
         return list(found.values())
 
     def _hear(self, word: Word) -> Heard:
-        forms: dict[tuple[str, str], None] = {}
         typo: frozenset[str] = frozenset()
         if word.text in FUNCTION_WORDS:
             return Heard(word.text, word.start, word.end, (), few_vowels=False, typo=typo)
-        if len(word.text) == 1 and word.text.isalpha():
-            forms[word.text, _initial(word.text)] = None
-        letters = readings(word.text)
-        for form in letters:
-            forms |= dict.fromkeys((form, skeleton) for skeleton in skeletons(form)[:MAX_READINGS])
-        if word.text.isascii() and len(word.text) >= SLIP_LENGTH - 1 and not self._knows(word.text):
+        unknown = word.text.isascii() and len(word.text) >= SLIP_LENGTH - 1 and not self._knows(word.text)
+        forms = _forms(word.text, unknown=unknown)
+        if unknown:
             typo = frozenset(self._near(word.text))
-            misspelt = {(near, skeletons(near)[0]): None for near in typo if skeletons(near)}
-            forms = misspelt | forms
-            if len(word.text) >= SLIP_LENGTH:
-                forms[word.text, _initial(word.text)] = None
-        looked_up = tuple((letters, skeleton, hashed(skeleton)) for letters, skeleton in islice(forms, MAX_FORMS))
-        return Heard(word.text, word.start, word.end, looked_up, writes_few_vowels(word.text), typo)
+            if typo:
+                misspelt = [(near, skeletons(near)[0]) for near in typo if skeletons(near)]
+                forms = tuple(dict.fromkeys((*(_form(*one) for one in misspelt), *forms)))
+        return Heard(word.text, word.start, word.end, forms[:MAX_FORMS], writes_few_vowels(word.text), typo)
 
     def _alone(self, heard: Heard) -> Iterator[NameHit]:
         forms = ((number, (letters,)) for letters, skeleton, number in heard.forms)
@@ -226,6 +220,23 @@ def _entry_forms(word: str) -> tuple[str, ...]:
     shorts = (short for short, full in NICKNAMES.items() if full == word)
     heads = (skeletons(short)[0] for short in shorts if skeletons(short))
     return (*skeletons(word), _initial(word), *heads)
+
+
+@lru_cache(16384)
+def _forms(word: str, *, unknown: bool = False) -> tuple[Form, ...]:
+    """Under what a word is looked up, the likeliest first; one that is `unknown` may be a first name's initial too."""
+    forms: dict[Form, None] = {}
+    if len(word) == 1 and word.isalpha():
+        forms[_form(word, _initial(word))] = None
+    for letters in readings(word):
+        forms |= dict.fromkeys(_form(letters, skeleton) for skeleton in skeletons(letters)[:MAX_READINGS])
+    if unknown and len(word) >= SLIP_LENGTH:
+        forms[_form(word, _initial(word))] = None
+    return tuple(forms)
+
+
+def _form(letters: str, skeleton: str) -> Form:
+    return letters, skeleton, hashed(skeleton)
 
 
 def _initial(word: str) -> str:

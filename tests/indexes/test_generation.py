@@ -52,9 +52,11 @@ def test_only_windows_that_need_it_are_searched_deeper() -> None:
     text = f"Hello and good day to you all over there. {ASKED} {clock.texts[0]}"
     best = {match.entry_id: match for match in index.current.matches(0, scanned(text))}
     assert best["e2"].score == pytest.approx(1, abs=1e-5)
-    assert best["o1"].score == pytest.approx(1, abs=1e-5)
     assert text[slice(*best["e2"].span)] == clock.texts[0]
-    assert text[slice(*best["o1"].span)] == ASKED
+    alike = [match for name, match in best.items() if name.startswith("o")]  # whichever of them are told
+    assert alike
+    assert all(match.score == pytest.approx(1, abs=1e-5) for match in alike)
+    assert {text[slice(*match.span)] for match in alike} == {ASKED}
     assert "e1" in best
 
 

@@ -64,7 +64,7 @@ def test_of_every_set_that_acts_the_nearest_rows_are_told(condensed: bool, crowd
             index.put_set(ForgetSet(name, policy={"on_match": "observe"} if name == "watched" else {}), None, 2)
         index.publish(2)
     generation = index.current
-    told = list(generation._neighbours.of(QUERY))
+    told = list(generation._neighbours.of(QUERY, generation._view))
     assert len({row for _, _, row in told}) == len(told)
     ids = [generation.slot(generation._rows.slot(row)).id for _, _, row in told]
     for name in SETS[:-1]:
@@ -100,8 +100,7 @@ def test_what_a_look_costs_depends_on_the_sets_near_it_not_on_how_many_entries_c
         drawn: list[Drawn] = [(0.9, "a", State.ACTIVE, False)] * crowd + [(0.6, "b", State.ACTIVE, False)]
         generation = index_of(drawn).current
         view = _Counted(generation._view.vectors())
-        generation._neighbours._view = view
-        told = [row for _, _, row in generation._neighbours.of(QUERY)]
+        told = [row for _, _, row in generation._neighbours.of(QUERY, view)]
         assert crowd in told
         depths.append(view.depths)
     assert depths[0] == depths[1]
@@ -116,7 +115,7 @@ def test_an_entry_with_a_threshold_of_its_own_is_not_hidden_behind_nearer_ones_o
     if condensed:
         index.condense()
         index.publish(4)
-    told = [index.current._rows.slot(row) for _, _, row in index.current._neighbours.of(QUERY)]
+    told = [index.current._rows.slot(row) for _, _, row in index.current._neighbours.of(QUERY, index.current._view)]
     assert "own" in {index.current.slot(slot).id for slot in told}
 
 
@@ -137,7 +136,7 @@ def test_a_segment_is_searched_among_some_of_its_rows() -> None:
 
 def test_a_generation_that_nobody_holds_goes_at_once() -> None:
     index = index_of([(0.9, "a", State.ACTIVE, False)] * (2 * NEIGHBOURS))
-    list(index.current._neighbours.of(QUERY))
+    list(index.current._neighbours.of(QUERY, index.current._view))
     gone = weakref.ref(index.current._neighbours)
     gc.disable()  # it is not to wait for a collection: the blocks that it holds are large
     try:

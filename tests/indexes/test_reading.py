@@ -11,7 +11,9 @@ from indexes.forget_index import ForgetIndex
 from indexes.generation import Generation
 from indexes.reading import Reader
 from indexes.scan import Scan
+from indexes.segments import Block
 from indexes.told import cues
+from indexes.vectors import Among, Rows, Vectors
 from tests.fakes.embedder import BagEmbedder
 
 THRESHOLD = 0.75
@@ -88,6 +90,31 @@ def test_what_is_near_nothing_is_embedded_once(text: str) -> None:
     scans = reader.read([text])
     assert reader.sharpened(scans, generation_of(ASKED), THRESHOLD) == scans
     assert not bag.embedded
+
+
+@pytest.mark.parametrize("others", [(), OTHERS])
+def test_what_matches_is_what_would_match_step_by_step(others: Sequence[str]) -> None:
+    texts = [ASKED, f"{OTHERS[0]} {ASKED} {OTHERS[1]}", f"{' '.join(ASKED)}", " ".join(OTHERS), ""]
+    reader, generation = Reader(ContextBag()), generation_of(ASKED, *others, retain=OTHERS[2:])
+    sharp, matches = reader.matched(reader.read(texts), generation, THRESHOLD)
+    expected = reader.sharpened(reader.read(texts), generation, THRESHOLD)
+    assert [scan.windows for scan in sharp] == [scan.windows for scan in expected]
+    assert matches == [generation.matches(source, scan) for source, scan in enumerate(expected)]
+    assert matches[0]
+
+
+def test_no_window_of_a_request_is_searched_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[bytes] = []
+    search = Block.search
+
+    def counted(self: Block, queries: Vectors, k: int, among: Among | None = None) -> tuple[Vectors, Rows]:
+        searched.extend(query.tobytes() for query in queries)
+        return search(self, queries, k, among)
+
+    monkeypatch.setattr(Block, "search", counted)
+    reader, generation = Reader(ContextBag()), generation_of(ASKED, OTHERS[0])
+    reader.matched(reader.read([f"{OTHERS[0]} {ASKED} {OTHERS[1]}", " ".join(OTHERS)]), generation, THRESHOLD)
+    assert len(searched) == len(set(searched)) > 0
 
 
 def test_a_window_is_embedded_once_for_all_generations() -> None:

@@ -14,7 +14,7 @@ from indexes import growing
 from indexes.growing import GrowingVectors
 from indexes.mapped import PAGE
 from indexes.segments import FEWEST, Segment, SegmentError
-from indexes.vectors import ExactRows, Vectors
+from indexes.vectors import ExactRows, Vectors, VectorView
 
 DIMENSIONS = 32
 ROUNDED = 4e-3  # half of the 127th part of a row's largest number, which is at most 1
@@ -56,7 +56,7 @@ def test_it_keeps_its_rows() -> None:
     assert len(segment) == 500
     np.testing.assert_allclose(segment.vectors(), ROWS[:500], atol=ROUNDED)
     np.testing.assert_allclose(segment.rows(np.array([7, 3])), ROWS[[7, 3]], atol=ROUNDED)
-    near = segment.near(ROWS[20:22], 0.99)
+    near = VectorView((segment,), ExactRows(ROWS[:0])).near(ROWS[20:22], 0.99)
     assert {20, 21} <= set(near.tolist())
 
 
