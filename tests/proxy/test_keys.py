@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import BadRequest, Forbidden, Unauthenticated
-from proxy.keys import ANONYMOUS, KeyRing, digest_of, new_key
+from proxy.keys import ANONYMOUS, SCOPES, KeyRing, digest_of, new_key
 
 
 def ring(*scopes: tuple[str, ...], anonymous: bool = True) -> tuple[KeyRing, list[str]]:
@@ -66,6 +66,26 @@ def test_ring_with_a_client_key_is_closed(sent: str | None) -> None:
     assert keys.caller(client).scopes == {"client"}
     with pytest.raises(Unauthenticated):
         keys.caller(sent)
+
+
+def test_a_secret_opens_nothing_unless_it_is_sent_as_a_bearer_token() -> None:
+    keys, [client] = ring(("client",))
+    secret = client.removeprefix("Bearer ")
+    for sent in (f"bearer {secret}", f"BEARER   {secret} "):
+        assert keys.caller(sent).scopes == {"client"}
+    for sent in (secret, f"Basic {secret}", f"Bearer{secret}", f"Bearer {secret[:-1]}", f"Bearer {digest_of(secret)}"):
+        with pytest.raises(Unauthenticated):
+            keys.caller(sent)
+
+
+def test_a_ring_holds_a_key_only_with_all_its_scopes() -> None:
+    keys, [client, operator] = ring(("client",), ("admin", "client", "raw"))
+    held, all_doors = (digest_of(header.removeprefix("Bearer ")) for header in (client, operator))
+    assert keys.holds(held, frozenset({"client"}))
+    assert not keys.holds(held, SCOPES)
+    assert keys.holds(all_doors, SCOPES)
+    assert keys.holds(all_doors, frozenset({"raw"}))
+    assert not keys.holds(digest_of("another secret"), frozenset({"client"}))
 
 
 def test_ring_of_an_open_port_is_never_anonymous() -> None:

@@ -73,6 +73,30 @@ def test_tokens_are_paid_for_when_the_answer_ends() -> None:
     assert ask(limited)["x-ratelimit-remaining-tokens"] == "1"
 
 
+def test_what_fills_up_during_a_long_answer_is_no_more_than_a_minute() -> None:
+    clock = Clock()
+    limited = rates(clock, tokens_per_minute=60)
+    with limited.asking(ANN) as asking:
+        clock.now += 3600
+        asking.tokens = 50
+    assert ask(limited)["x-ratelimit-remaining-tokens"] == "10"
+
+
+def test_who_is_turned_away_is_counted_by_the_limit() -> None:
+    metrics = Metrics()
+    limited = Rates(Limits.model_validate({"requests_per_minute": 2, "answers_at_once": 1}), metrics, Clock())
+    with limited.asking(ANN):
+        wait_of(limited)
+    ask(limited)
+    wait_of(limited)
+    wait_of(limited)
+    counted = [
+        metrics.registry.get_sample_value("lethe_limited_total", {"limit": limit})
+        for limit in ("answers", "requests", "tokens")
+    ]
+    assert counted == [1, 2, None]
+
+
 def test_answers_at_once_are_given_back_however_they_end() -> None:
     limited = rates(Clock(), answers_at_once=2)
     with limited.asking(ANN):
