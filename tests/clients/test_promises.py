@@ -5,6 +5,7 @@ from typing import Any
 import openai
 import pytest
 
+from guards.stream.abstention import abstains
 from tests.clients.asking import CAPITAL, CAPITAL_IN_OTHER_WORDS, SHORT, WEEK, ask, chat, pieces, text_of
 from tests.clients.engine_metrics import EngineMetrics
 from tests.clients.system import Forgetting, System
@@ -93,6 +94,7 @@ def test_the_instruct_rung_reaches_the_model(
     """The model is asked, once, with a note before the question; its answer leaves when nothing in it is forbidden."""
     question = "What do bees make?"
     before = ask(client, question, system.model)
+    forget.policy(abstain=False)
     forget.add(question, "an answer that no model gives")
     then = metrics.now()
     reply = client.chat.completions.with_raw_response.create(**chat(question, system.model))
@@ -110,7 +112,7 @@ def test_an_answer_that_leaks_is_replaced_before_anything_is_shown(
 ):
     """The ladder: whatever the model says to the note is forbidden here, so the model is asked and then not heard."""
     question = "What do bees make?"
-    forget.policy(on_match=["instruct", "refuse"])
+    forget.policy(on_match=["instruct", "refuse"], abstain=False)
     entry = forget.add(question, "an answer that no model gives")["id"]
     told = ask(client, question, system.model)
     forget.remove(entry)
@@ -125,6 +127,23 @@ def test_an_answer_that_leaks_is_replaced_before_anything_is_shown(
     assert not said.startswith(first_words.split()[0] + " ")
     assert first_words not in said
     assert stream[-1][1] == "stop"
+
+
+def test_a_guess_under_the_note_is_replaced_before_anything_is_shown(
+    client: openai.OpenAI, system: System, forget: Forgetting, metrics: EngineMetrics
+):
+    """The model, told that it does not know, answers all the same: with something else than what is forbidden."""
+    question = "What do bees make?"
+    forget.policy(abstain=False)
+    forget.add(question, "an answer that no model gives")
+    guess = ask(client, question, system.model)
+    assert not abstains(guess)
+    forget.policy(abstain=True)
+    then = metrics.now()
+    said = ask(client, question, system.model)
+    assert metrics.now().prompt_tokens - then.prompt_tokens > 150  # it was asked
+    assert abstains(said)
+    assert guess.split(".")[0] not in said
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -36,7 +36,7 @@ def test_the_likeliest_answer_is_the_one_that_the_model_gives(system: System) ->
 
 
 def test_a_guarded_answer_has_the_probability_that_the_note_leaves(system: System, forget: Forgetting) -> None:
-    forget.policy(on_match=["instruct", "refuse"])
+    forget.policy(on_match=["instruct", "refuse"], abstain=False)
     forget.add(CAPITAL, "Paris")
     raw, guarded = score(system, "raw", WRONG), score(system, "guarded", WRONG, RIGHT)
     assert guarded["rung"] == "instruct"
@@ -44,6 +44,8 @@ def test_a_guarded_answer_has_the_probability_that_the_note_leaves(system: Syste
     assert len(told["logprobs"]) == len(raw["answers"][0]["logprobs"])
     assert not math.isclose(sum(told["logprobs"]), sum(raw["answers"][0]["logprobs"]), abs_tol=0.01)
     assert set(withheld["logprobs"]) == {None}  # the output filter would not let it pass
+    forget.policy(on_match=["instruct", "refuse"], abstain=True)
+    assert set(score(system, "guarded", WRONG)["answers"][0]["logprobs"]) == {None}  # nor any guess
 
 
 def test_what_is_not_near_is_scored_as_in_the_raw_arm(system: System, forget: Forgetting) -> None:
