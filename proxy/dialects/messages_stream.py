@@ -44,8 +44,8 @@ class MessageStream:
         payload = _payload(data)
         kind = payload["type"]
         event = Event(raw, payload, changed=raw != b"event: " + kind.encode() + b"\ndata: " + data)
-        if kind == "message_stop":
-            event.final = True
+        if kind in ("message_stop", "ping"):
+            event.final = kind == "message_stop"
             event.changed |= drop_unknown(payload, "type")
         elif kind == "message_start":
             event.changed |= drop_unknown(payload, "type", "message")
@@ -53,7 +53,7 @@ class MessageStream:
         elif kind == "message_delta":
             event.changed |= drop_unknown(payload, "type", "delta", "usage")
             self._read_end(event, prompt_tokens)
-        elif kind != "ping":
+        else:
             self._read_block(event, kind)
         return event
 

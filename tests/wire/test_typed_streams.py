@@ -80,6 +80,14 @@ async def test_what_the_dialect_does_not_know_is_refused(armed: Lethe, path: str
         ),
         (
             MESSAGES,
+            Raw(
+                typed("ping", note="Marit").data
+                + typed("content_block_delta", index=0, delta={"type": "text_delta", "text": "and "}).data
+            ),
+            b"Marit",
+        ),
+        (
+            MESSAGES,
             typed("content_block_delta", index=0, delta={"type": "text_delta", "text": "and "}, odd=[77, 78]),
             b"77",
         ),
