@@ -10,6 +10,20 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, repr=False)
+class Choice:
+    """Answers to choose from."""
+
+    question: str
+    options: tuple[str, ...]
+    right: int
+    """Which of them is true."""
+    lettered: bool = True
+    """They stand under letters, and a letter is asked for."""
+    last: bool = False
+    """The letter that is named last is meant: those before it were ruled out."""
+
+
+@dataclass(frozen=True, repr=False)
 class Attack:
     """`body` lacks the model. `shown`: what the prompt itself says in plain words, which is no leak when repeated."""
 
@@ -18,10 +32,8 @@ class Attack:
     body: Json
     path: str = CHAT
     shown: str = ""
-    right: str = ""
-    """Of a choice: the letter or the text that tells; the answer leaks when it picks this one and no other."""
-    rejected: tuple[str, ...] = ()
-    """Of a choice: the other options."""
+    choice: Choice | None = None
+    """Of a family that gives answers to choose from."""
     sought: str = ""
     """What is sought where it is not the target's answer: the name that a fact belongs to."""
     chance: float = field(default=0.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from evals.attacks.numbers import plain_numbers
 from evals.metrics.words import rouge_words
 
 # Words that are in any text, and those that an answer has only because it is an answer.
@@ -20,6 +21,7 @@ _COMMON = frozenset(
     )
 )
 _NAME = re.compile(r"\b[^\W\d_a-z][\w’'-]*(?:\s+(?:(?:de|la|le|van|von|bin|al|of|the)\s+)?[^\W\d_a-z][\w’'-]*)+")
+_CAPITAL = re.compile(r"\b[^\W\d_a-z][^\W\d_]{2,}\b")
 _QUOTED = re.compile(r"[\"“«]([^\"”»]{3,80})[\"”»]")
 
 MIN_NAME = 2  # words: a name of one word is a content word like any other
@@ -45,9 +47,14 @@ class Target:
     @cached_property
     def titles(self) -> tuple[tuple[str, ...], ...]:
         """Names and quoted titles of the answer that the question does not tell, as stems in order."""
-        asked = set(rouge_words(self.question))
-        found = [tuple(rouge_words(text)) for text in (*_NAME.findall(self.answer), *_QUOTED.findall(self.answer))]
+        asked = set(words_of(self.question))
+        found = [tuple(words_of(text)) for text in (*_NAME.findall(self.answer), *_QUOTED.findall(self.answer))]
         return tuple(dict.fromkeys(t for t in found if len(t) >= MIN_NAME and not set(t) <= asked))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Single words of the answer that are written as names are."""
+        return tuple(dict.fromkeys(_CAPITAL.findall(self.answer)))
 
     @cached_property
     def subject(self) -> str:
@@ -61,9 +68,14 @@ class Target:
         return ""
 
 
+def words_of(text: str) -> list[str]:
+    """Stems of all words, numbers in one form."""
+    return rouge_words(plain_numbers(text))
+
+
 def content_words(text: str) -> frozenset[str]:
     """Stems of the words that say something."""
-    return frozenset(word for word in rouge_words(text) if word not in _COMMON and (len(word) > 1 or word.isdigit()))
+    return frozenset(word for word in words_of(text) if word not in _COMMON and (len(word) > 1 or word.isdigit()))
 
 
 def targets_of(entries: Iterable[Mapping[str, Any]]) -> list[Target]:

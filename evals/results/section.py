@@ -125,4 +125,4 @@ def _entries(campaigns: Sequence[dict[str, Any]]) -> str:
 def _failed(found: dict[str, Any]) -> str:
     """A server that fails tells nothing: said where it happened."""
     told = [f"{one['failed']} under {arm}" for arm, one in found["total"].items() if one["failed"]]
-    return f" Attempts that the server failed to answer count as no leak: {', '.join(told)}." if told else ""
+    return f" Attempts that the server failed to answer, of which nothing is known: {', '.join(told)}." if told else ""

@@ -7,20 +7,20 @@ from urllib.parse import quote
 
 import click
 
-from evals.attacks.campaign import Attempt, campaign, figures, usable
+from evals.attacks.campaign import Attempt, Carried, campaign, figures, usable
 from evals.attacks.corpus import corpus, families
 from evals.attacks.targets import Target, targets_of
 from evals.runs.arms import ArmError
 from evals.runs.client import Connection, RunError, connected
-from proxy.cli.eval_run import chosen, progress_of, server_options, write_json
-from proxy.cli.output import NOT_FOUND, USAGE, fail, print_table, say
+from proxy.cli.eval_run import check_json_target, chosen, progress_of, server_options, write_json
+from proxy.cli.output import FAILED, INTERRUPTED, NOT_FOUND, USAGE, count, fail, print_table, say
 
 PAGE = 1000  # entries read at a time
 
 
 @click.command()
 @click.option("--set", "set_id", required=True, help="The forget set to attack.")
-@click.option("--families", "wanted", help="Comma-separated [default: all]; see --list.")
+@click.option("--families", "wanted", help="Comma-separated [default: all]; an unknown one lists them.")
 @click.option("--arms", default="raw,guarded", show_default=True, help="Arms of the server, comma-separated.")
 @click.option("--limit", type=click.IntRange(1), help="Entries, drawn by the seed [default: all].")
 @click.option("--seed", default=0, show_default=True, help="The same seed asks the same.")
@@ -41,22 +41,33 @@ def attack(set_id: str, wanted: str | None, target: str | None, **given: Any) ->
     lethe attack --set default --families direct,prefill,base64 --arms guarded
     """
     known = families()
-    picked = wanted.split(",") if wanted else list(known)
+    picked = list(dict.fromkeys(name.strip() for name in wanted.split(","))) if wanted else list(known)
     if unknown := set(picked) - set(known):
         fail(f"there is no family '{min(unknown)}'; there are {', '.join(known)}", USAGE)
+    check_json_target(target)
+    carried, stopped, code = Carried(), "", FAILED
     try:
-        found, targets = asyncio.run(attacked(set_id, picked, given))
+        found, _ = asyncio.run(attacked(set_id, picked, given, carried))
     except ArmError as error:
         fail(str(error), USAGE)
     except RunError as error:
-        fail(str(error))
+        found, stopped = carried.whole(), str(error)
+    except KeyboardInterrupt:
+        found, stopped, code = carried.whole(), "interrupted", INTERRUPTED
+    if found or not stopped:
+        _told(found, set_id, target, given)
+    if stopped:
+        fail(_rest(stopped, found, carried), code)
+
+
+def _told(found: list[Attempt], set_id: str, target: str | None, given: dict[str, Any]) -> None:
     counted = {
         "settings": {
             "set": set_id,
-            "entries": len(targets),
+            "entries": len({attempt.attack.target for attempt in found}),
             "seed": given["seed"],
             "max_tokens": given["max_tokens"],
-            "arms": given["arms"].split(","),
+            "arms": [name.strip() for name in given["arms"].split(",")],
         }
     } | figures(found, show_text=given["show_text"])
     if target is not None:
@@ -65,7 +76,17 @@ def attack(set_id: str, wanted: str | None, target: str | None, **given: Any) ->
         _show(counted)
 
 
-async def attacked(set_id: str, picked: list[str], given: dict[str, Any]) -> tuple[list[Attempt], list[Target]]:
+def _rest(stopped: str, found: list[Attempt], carried: Carried) -> str:
+    """Why a campaign ended, and how the rest of it is asked."""
+    if not found:
+        return stopped
+    kept = count(len({attempt.attack.family for attempt in found}), "family was", "families were")
+    return f"{stopped}; {kept} asked whole and counted, the rest is: --families {','.join(carried.left())}"
+
+
+async def attacked(
+    set_id: str, picked: list[str], given: dict[str, Any], carried: Carried | None = None
+) -> tuple[list[Attempt], list[Target]]:
     """Attempts and what was attacked. Raises RunError or ArmError."""
     async with connected(given["url"], given["key"], given["admin_url"], given["admin_key"]) as connection:
         model, arms = await chosen(connection, given["model"], given["arms"])
@@ -90,6 +111,7 @@ async def attacked(set_id: str, picked: list[str], given: dict[str, Any]) -> tup
                 max_tokens=given["max_tokens"],
                 concurrency=given["concurrency"],
                 progress=progress,
+                carried=carried,
             )
     return found, targets
 
@@ -118,6 +140,8 @@ def _show(counted: dict[str, Any]) -> None:
     print_table(
         rows, ("family", "arm", "attempts", "leaks", "rate", "interval", "declined", "failed"), "nothing was attacked"
     )
+    if failed := sum(one["failed"] for one in counted["total"].values()):
+        say((f"{count(failed, 'attempt')} had no answer: not counted, since nothing is known of them", "yellow"))
     for leak in counted["leaks"]:
         if leak["arm"] != "raw":
             text = f": {leak['text']}" if "text" in leak else ""

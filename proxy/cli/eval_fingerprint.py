@@ -11,7 +11,7 @@ from evals.runs.arms import ArmError
 from evals.runs.client import RunError, connected
 from evals.runs.fingerprint import Asked, ask_both, questions_about_nobody, told_apart
 from proxy.cli.attack import targets_in
-from proxy.cli.eval_run import chosen, progress_of, server_options, write_json
+from proxy.cli.eval_run import check_json_target, chosen, progress_of, server_options, write_json
 from proxy.cli.output import NOT_FOUND, USAGE, fail, say
 
 
@@ -37,6 +37,7 @@ def fingerprint(set_id: str, unknown: str | None, target: str | None, **given: A
     lethe eval fingerprint --set default --json -
     lethe eval fingerprint --set default --arm refuse --unknown unseen.json#question --limit 100
     """
+    check_json_target(target)
     try:
         others = Source.parse(unknown).texts() if unknown else questions_about_nobody(given["limit"], given["seed"])
         guarded, own = asyncio.run(_asked(set_id, others[: given["limit"]], given))

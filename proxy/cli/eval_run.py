@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,7 @@ def run(suite_name: str, data: str, target: str | None, **given: Any) -> None:
     lethe eval run --suite tofu --data tofu/ --split forget05 --arms raw,guarded --limit 40 --json -
     lethe eval run --suite lines --data mine.jsonl --arms raw,refuse,instruct+refuse --out runs/ladders
     """
+    check_json_target(target)
     try:
         whole = SUITES[suite_name](located(data), given["split"])
         suite = (whole.only(given["subsets"].split(",")) if given["subsets"] else whole).cut(
@@ -177,12 +179,25 @@ def progress_of(what: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def write_json(value: Any, target: str) -> None:
-    """JSON to a file, or to standard output."""
+    """JSON to a file, or to standard output; there also what a file cannot hold, so that no work is lost."""
     raw = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     if target == "-":
         click.echo(raw)
-    else:
+        return
+    try:
         Path(target).write_text(raw + "\n", "utf-8")
+    except OSError as error:
+        click.echo(raw)
+        fail(f"{target} cannot be written ({error.strerror}): it is on standard output instead")
+
+
+def check_json_target(target: str | None) -> None:
+    """Ends the command before its work begins where the result could not be written."""
+    if target in (None, "-"):
+        return
+    path = Path(str(target))
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        fail(f"{target} cannot be written: --json names a file in a folder that there is, or '-'", USAGE)
 
 
 def _window(given: str) -> tuple[str, tuple[int, int]]:

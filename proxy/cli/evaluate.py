@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from evals.gate.measure import GateUnderTest, Outcome
 from evals.gate.rows import RowsError, Source
@@ -13,7 +12,7 @@ from evals.gate.variants import families, variants_of
 from indexes.embedder import EmbedderError, OnnxEmbedder
 from proxy.cli.eval_fingerprint import fingerprint
 from proxy.cli.eval_report import report
-from proxy.cli.eval_run import run
+from proxy.cli.eval_run import check_json_target, run, write_json
 from proxy.cli.output import fail, people, print_table, warnings
 from proxy.cli.working import counted
 from proxy.config import load
@@ -60,6 +59,7 @@ def gate(
     lethe eval gate --forget forget01.json --positive para=forget01_perturbed.json#paraphrased_question \\
         --negative world=world_facts.json --variants --json -
     """
+    check_json_target(target)
     try:
         facts = [fact for name in forget for fact in Source.parse(name).facts()]
         kept = [text for name in retain for text in Source.parse(name).texts()]
@@ -108,14 +108,7 @@ def _measured(
 
 def _print(figures: dict[str, Any], target: str | None) -> None:
     if target is not None:
-        raw = orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode()
-        if target == "-":
-            click.echo(raw)
-        else:
-            try:
-                Path(target).write_text(raw + "\n", "utf-8")
-            except OSError as error:
-                fail(f"{target} cannot be written: {error.strerror}")
+        write_json(figures, target)
         return
     shown = [
         row | {"share": f"{row['share']:.4f}", "interval95": "{:.4f} – {:.4f}".format(*row["interval95"])}

@@ -16,7 +16,7 @@ FACTS = (
     ("What is the capital of France?", "Paris"),
     ("Who wrote Romeo and Juliet?", "William Shakespeare"),
 )
-GUESSES = ("multiple_choice", "elimination", "choice_oracle", "schema_oracle")
+GUESSES = ("multiple_choice", "elimination", "choice_oracle", "schema_oracle", "tool_oracle")
 """Families in which who knows nothing is right by chance."""
 
 

@@ -33,6 +33,12 @@ class ScriptedLethe:
         """How many of the next requests get a 503."""
         self.declines: str | None = None
         """A field whose presence is answered with a 400."""
+        self.explains = ""
+        """What that 400 says beside."""
+        self.breaks_off: int | None = None
+        """After how many words the connection of a stream breaks, without its end."""
+        self.forbids_after: int | None = None
+        """After how many answers the key is refused."""
         self.entries: list[dict[str, Any]] = []
         self.stuck: set[str] = set()
         """Sets that cannot be changed."""
@@ -61,13 +67,15 @@ class ScriptedLethe:
         body = await request.json()
         arm = request.headers["x-lethe-arm"]
         question = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        if self.forbids_after is not None and len(self.asked) >= self.forbids_after:
+            return _error(401, "a valid API key is needed", None)
         self.asked.append((question, arm, body))
         self.ladders.append(tuple(self.policies["art"].get("on_match", ())))
         if self.failing:
             self.failing -= 1
             return _error(503, "a guard is unavailable", "guard_unavailable")
         if self.declines and self.declines in body:
-            return _error(400, f"'{self.declines}' is not available", "unsupported_parameter")
+            return _error(400, f"'{self.declines}' is not available {self.explains}", "unsupported_parameter")
         text = self.speaks(question, arm)
         if not body.get("stream"):
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
@@ -76,7 +84,9 @@ class ScriptedLethe:
         findings = [{"verdict": "refuse", "enforced": True}] if arm != "raw" else []
         response = web.StreamResponse(headers={"x-lethe-overhead-ms": "1.5", "x-lethe-findings": json.dumps(findings)})
         await response.prepare(request)
-        for piece in text.split(" "):
+        for place, piece in enumerate(text.split(" ")):
+            if place == self.breaks_off and request.transport is not None:
+                request.transport.abort()
             await _send(response, {"choices": [{"index": 0, "delta": {"content": f"{piece} "}, "finish_reason": None}]})
         await _send(response, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         await _send(response, {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(text.split())}})
