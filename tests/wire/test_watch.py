@@ -135,7 +135,7 @@ async def test_probes_without_an_answer_are_no_proof(lethe: Lethe, monkeypatch: 
     lethe.engine.answers(status=500, body=b"{}")
     down = await watched(lethe)
     assert down.exit_code == 1
-    assert "none of 5 probes had an answer (status 502)" in down.stderr
+    assert "none of 4 probes had an answer (status 502)" in down.stderr  # one word cannot be begun
     assert await lethe.metric("lethe_watch_probes_total") == 0
 
 
