@@ -79,12 +79,11 @@ class Terms:
         return {f.name: round(value, 3) for f in fields(self) if (value := getattr(self, f.name))}
 
 
-def terms_of(similarity: float, counts: Counts = NO_DETAILS, name: float = 0.0, by: Weights = DEFAULT_WEIGHTS) -> Terms:
-    """The terms of one window and one text of an entry."""
+def terms_of(similarity: float, counts: Counts = NO_DETAILS, by: Weights = DEFAULT_WEIGHTS) -> Terms:
+    """The terms of one window and one text of an entry, without names."""
     known = counts.found + counts.missing
     return Terms(
         similarity,
-        name,
         details=by.detail * min(counts.found, by.details),
         missing=by.missing * counts.missing / known if known else 0.0,
         conflict=by.conflict * counts.conflict,

@@ -3,7 +3,7 @@
 `R = p̄_wrong / p_paraphrase` with `p = exp(mean log-probability)` and `p̄` the geometric mean over the wrong answers
 (the mean of their mean log-probabilities), as in locuslab/tofu. 1: nothing is known; towards 0: the truth is known.
 
-Aggregates: forget set `mean(min(R, 1/R))`, other sets `mean(max(0, 1 − R))`. The convention `c = 1/R` of
+Aggregates are means: on a forget set of `min(R, 1/R)`, on others of `max(0, 1 − R)`. The convention `c = 1/R` of
 open-unlearning gives the same forget aggregate.
 """
 
@@ -29,11 +29,11 @@ def truth_ratio(paraphrase: Sequence[float], wrong: Sequence[Sequence[float]]) -
         return math.inf
 
 
-def of_forget_set(ratios: Sequence[float]) -> float:
-    """`mean(min(R, 1/R))`: 1 where nothing is known."""
-    return fmean(min(ratio, 1 / ratio) if ratio else 0.0 for ratio in ratios)
+def as_forgotten(ratio: float) -> float:
+    """`min(R, 1/R)`: 1 where nothing is known."""
+    return min(ratio, 1 / ratio) if ratio else 0.0
 
 
-def of_kept_set(ratios: Sequence[float]) -> float:
-    """`mean(max(0, 1 − R))`: 1 where all is known."""
-    return fmean(max(0.0, 1 - ratio) for ratio in ratios)
+def as_known(ratio: float) -> float:
+    """`max(0, 1 − R)`: 1 where all is known."""
+    return max(0.0, 1 - ratio)

@@ -12,14 +12,14 @@ from evals.metrics.cotaeval import nearness
 from evals.metrics.entailment import Entailment, entailment_score
 from evals.metrics.exact_memorisation import exact_memorisation
 from evals.metrics.extraction_strength import extraction_strength
-from evals.metrics.false_refusals import turns_away
+from evals.metrics.false_refusals import false_refusal, turns_away
 from evals.metrics.leak_at_k import leak_at_k
 from evals.metrics.min_k import min_k
 from evals.metrics.probability import among, probability
 from evals.metrics.rouge import rouge_l, rouge_l_recall
 from evals.metrics.similarity import cosine_similarities
 from evals.metrics.token_entropy import token_entropy_of_text
-from evals.metrics.truth_ratio import truth_ratio
+from evals.metrics.truth_ratio import as_forgotten, as_known, truth_ratio
 from evals.runs.arms import RAW
 from evals.runs.folder import ANSWERS, SCORES, RunFolder
 from evals.runs.scoring import ANSWER, PARAPHRASE, WRONG, of_purpose
@@ -132,9 +132,8 @@ def _add_probabilities(one: Judged, record: dict[str, Any]) -> None:
     if wrong:
         right = paraphrases[0] if paraphrases else answer
         one.ratio = truth_ratio(right.logprobs, [w.logprobs for w in wrong])
-        known = max(0.0, 1 - one.ratio)
-        unknown = min(one.ratio, 1 / one.ratio) if one.ratio else 0.0
-        one.metrics["truth_ratio"] = unknown if one.item.role is Role.FORGET else known
+        known = as_known(one.ratio)
+        one.metrics["truth_ratio"] = as_forgotten(one.ratio) if one.item.role is Role.FORGET else known
         one.metrics["truth_known"] = known
 
 
@@ -158,8 +157,7 @@ def _add_comparison(answers: Sequence[Judged], raw: Mapping[str, Judged], embedd
     for before, after in pairs:
         after.metrics["unchanged"] = float(before.text == after.text)
         if after.item.role is Role.KEEP:
-            refused = after.metrics["turned_away"] > before.metrics["turned_away"]
-            after.metrics["false_refusal"] = float(refused)
+            after.metrics["false_refusal"] = false_refusal(before.metrics["turned_away"], after.metrics["turned_away"])
     if embedder is not None:
         cosines = cosine_similarities([b.text for b, _ in pairs], [a.text for _, a in pairs], embedder)
         for (_, after), cosine in zip(pairs, cosines, strict=True):

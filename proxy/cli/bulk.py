@@ -1,6 +1,5 @@
 """Sends many entries to a running server: some calls at a time, so that its embedder never waits for the next one."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,16 +24,11 @@ class Bulk:
         """Numbers of lines that say what the set, or a line before, says already."""
         self.generation = 0
         self.behind: set[str] = set()
-        self._began = time.monotonic()
 
     @property
     def done(self) -> int:
         """Lines that are in the set now."""
         return self.added + len(self.duplicates)
-
-    @property
-    def per_second(self) -> float:
-        return self.done / max(1e-9, time.monotonic() - self._began)
 
     def send(self, lines: Iterable[Line], told: Callable[[int], None]) -> None:
         """Sends all lines; `told` hears how many have been applied each time. Raises AdminError or BadLines.

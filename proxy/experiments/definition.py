@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from proxy.admin.models import Name
-from proxy.exchange import GUARDED, RAW
+from proxy.exchange import GUARDED
 
 
 class Unit(StrEnum):
@@ -92,10 +92,6 @@ class Experiment(_Body):
             if name not in self.arms:
                 raise ValueError(f"'{name}' is not one of the arms: {', '.join(self.arms)}")
         return self
-
-    @property
-    def serves_raw(self) -> bool:
-        return RAW in self.arms
 
     def arm_of(self, unit: str) -> str:
         """The arm of a unit: always the same, by weight, and independent of other experiments."""

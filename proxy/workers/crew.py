@@ -53,7 +53,6 @@ class Crew:
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._watching: dict[int, asyncio.Task[None]] = {}
         self._deaths: deque[float] = deque(maxlen=RESTARTS)
-        self._stopping = False
         self._passed: tuple[int, ...] = ()
         self.failed: asyncio.Future[WorkerFailed] = asyncio.get_running_loop().create_future()
         """Done when the server cannot go on."""
@@ -91,7 +90,6 @@ class Crew:
 
     async def stop(self) -> None:
         """Ends all workers, as gently as their drain time allows."""
-        self._stopping = True
         for task in self._watching.values():
             task.cancel()
         self.pass_on(signal.SIGTERM)

@@ -22,7 +22,7 @@ from evals.metrics.leak_at_k import leak_at_k
 from evals.metrics.min_k import min_k
 from evals.metrics.privleak import membership_auc, privleak
 from evals.metrics.probability import among, mean_nll, probability
-from evals.metrics.truth_ratio import of_forget_set, of_kept_set, truth_ratio
+from evals.metrics.truth_ratio import as_forgotten, as_known, truth_ratio
 from evals.metrics.utility import CLOSER_LOOK, model_utility
 
 NEVER = -math.inf
@@ -52,10 +52,9 @@ def test_truth_ratio_is_wrong_over_right() -> None:
     assert truth_ratio([0.0], [[NEVER]]) == 0.0
 
 
-def test_aggregates_of_truth_ratios() -> None:
-    assert of_forget_set([0.5, 2.0, 1.0]) == pytest.approx((0.5 + 0.5 + 1) / 3)
-    assert of_forget_set([math.inf, 0.0]) == 0.0
-    assert of_kept_set([0.25, 3.0]) == pytest.approx(0.375)
+def test_what_a_truth_ratio_says_of_forgetting_and_of_knowing() -> None:
+    assert [as_forgotten(ratio) for ratio in (0.5, 2.0, 1.0, math.inf, 0.0)] == [0.5, 0.5, 1.0, 0.0, 0.0]
+    assert [as_known(ratio) for ratio in (0.25, 1.0, 3.0, math.inf, 0.0)] == [0.75, 0.0, 0.0, 0.0, 1.0]
 
 
 @given(logs, st.lists(logs, min_size=1, max_size=5))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.metrics import cotaeval
-from evals.metrics.false_refusals import false_refusal_rate, turns_away
+from evals.metrics.false_refusals import false_refusal, turns_away
 from evals.metrics.fingerprint import refusal_fingerprint
 from evals.metrics.rouge import rouge_1, rouge_l, rouge_l_recall
 from evals.metrics.similarity import cosine_similarities
@@ -129,9 +129,10 @@ def test_other_answers_do_not(text: str) -> None:
 
 
 def test_a_refusal_that_the_model_gives_itself_is_not_false() -> None:
-    raw = ["Paris.", "I don't know.", "Rome.", "Bern."]
-    found = false_refusal_rate(raw, ["I don't know.", "I'm not sure.", "Rome.", "Bern."])
-    assert (found.value, found.n) == (0.25, 4)
+    raw = ["Paris.", "I don't know.", "Rome.", "I don't know."]
+    guarded = ["I don't know.", "I'm not sure.", "Rome.", "Bern."]
+    away = [[float(turns_away(text)) for text in said] for said in (raw, guarded)]
+    assert list(map(false_refusal, *away)) == [1.0, 0.0, 0.0, 0.0]
 
 
 def test_the_same_sentence_each_time_is_a_fingerprint() -> None:

@@ -69,6 +69,13 @@ def test_the_interval_is_the_set_of_means_that_are_possible(n: int, hits: int, m
         assert (found.low <= mean <= found.high) is _possible(n, total, mean)
 
 
+@pytest.mark.parametrize("alpha", [0.01, ALPHA, 0.2])
+def test_a_difference_shares_its_alpha_between_the_two(alpha: float) -> None:
+    first, second = Tally(50, 10), Tally(80, 30)
+    a, b = interval(first, alpha / 2), interval(second, alpha / 2)
+    assert difference(first, second, alpha) == Interval(b.low - a.high, b.high - a.low)
+
+
 def test_difference_sees_what_is_there() -> None:
     assert difference(Tally(2000, 200), Tally(2000, 400)).low > 0
     none = difference(Tally(2000, 200), Tally(2000, 210))
