@@ -1,14 +1,15 @@
 """Order statistics of samples, and how results are printed."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 
-def percentile(samples: Sequence[float], q: float) -> float:
+def percentile(samples: npt.ArrayLike, q: float) -> float:
     """The q-th percentile (0 to 100) of at least one sample, linearly interpolated."""
     return float(np.percentile(np.asarray(samples), q))
 
@@ -21,6 +22,25 @@ def median(samples: Sequence[float]) -> float:
 def paired_median(a: Sequence[float], b: Sequence[float]) -> float:
     """Median of a[i] - b[i]: what `a` adds to `b` when both were measured in turn, whatever the machine's drift."""
     return median([x - y for x, y in zip(a, b, strict=True)])
+
+
+RESAMPLED = 2000  # times; the bounds of an interval then move by a few per cent of its width
+
+
+def percentile_ratio(turns: Sequence[tuple[Sequence[float], Sequence[float]]], q: float) -> tuple[float, float, float]:
+    """The q-th percentile of all a, of that of all b, in turns of (a, b); and the bounds of its 95 % interval.
+
+    The interval is what the ratio is in other draws of as many turns, with replacement: samples of one turn share what
+    the machine did meanwhile, so it is the turns that are drawn.
+    """
+
+    def ratio(chosen: Iterable[int]) -> float:
+        a, b = (np.concatenate([turns[turn][way] for turn in chosen]) for way in (0, 1))
+        return percentile(a, q) / percentile(b, q)
+
+    chosen = np.random.default_rng(0).integers(len(turns), size=(RESAMPLED, len(turns)))
+    low, high = np.percentile([ratio(some) for some in chosen.tolist()], (2.5, 97.5))
+    return ratio(range(len(turns))), float(low), float(high)
 
 
 def emit(figures: Mapping[str, Any], target: str | None) -> None:

@@ -56,7 +56,7 @@ def measured(sizes: list[int], threads: int, kept: Path | None = None, *, quick:
     """All figures. In the folder `kept` the whole index stays, for the next run to begin with."""
     embedder = OnnxEmbedder(load(None).embedder_path, threads=threads)
     figures: dict[str, Any] = dict(gate(embedder, 6 if quick else 40))
-    figures |= hot_add(300 if quick else 3000)
+    figures |= hot_add(1000 if quick else 3000)
     figures |= beside_snapshots(3_000 if quick else 20_000)
     figures |= tables(2_000 if quick else 20_000)
     growth = [search_at(size, 200 if quick else 1000) for size in sizes]

@@ -67,10 +67,13 @@ def test_gate_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hot_add_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hot_add_module, "HELD", 50)
     monkeypatch.setattr(hot_add_module, "TURN_S", 0.1)
+    monkeypatch.setattr(hot_add_module, "ADDS_A_TURN", 10)
     figures = hot_add(20)  # two turns
     assert figures["adds"] == 20
+    assert figures["adds_proved"] == 2
     assert figures["add_missed"] == 0
     assert figures["lookup_busy_p50_ms"] > 0
+    assert figures["lookup_p99_of_quiet_low"] <= figures["lookup_p99_of_quiet_high"]
 
 
 def test_tables_cost_something() -> None:
