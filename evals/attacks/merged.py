@@ -6,6 +6,18 @@ from typing import Any
 from evals.metrics.intervals import share
 
 
+def is_result(found: Any) -> bool:
+    """True for what `lethe attack --json` writes."""
+    if not isinstance(found, dict) or not {"settings", "families", "total", "leaks"} <= set(found):
+        return False
+    counts = [found["total"], *found["families"].values()] if isinstance(found["families"], dict) else [None]
+    return isinstance(found["leaks"], list) and all(
+        isinstance(arms, dict)
+        and all(isinstance(one, dict) and {"attempts", "leaks"} <= set(one) for one in arms.values())
+        for arms in counts
+    )
+
+
 def merged(parts: Sequence[Mapping[str, Any]], order: Sequence[str] = ()) -> dict[str, Any]:
     """What `lethe attack --json` wrote, put together; families of `order` first, in that order."""
     tried = {name for part in parts for name in part["families"]}

@@ -40,6 +40,8 @@ class Arm:
         """Raises ArmError."""
         if name in served:
             return cls(name)
+        if name == RAW:
+            raise ArmError("the arm 'raw' is for keys with the raw scope: set LETHE_API_KEY, or LETHE_ADMIN_KEY")
         ladder = tuple(name.split("+"))
         try:
             # What an offset subtracts, each set's own policy says; the server refuses one that does not.

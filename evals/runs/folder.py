@@ -54,7 +54,7 @@ class RunFolder:
         """The records of a file; a line that an interruption left half written is left out."""
         try:
             raw = (self.path / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for line in raw.split(b"\n"):
             with suppress(orjson.JSONDecodeError):
@@ -73,6 +73,14 @@ class RunFolder:
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Replaces a file, whole or not at all."""
         self._replace(name, orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+
+    def must_hold(self, items: Iterable[Item]) -> None:
+        """Raises RunError where the folder holds another question or answer under the name of an item: what was said to
+        the one would be judged by the other."""
+        before = {item.id: item for item in self.items()}
+        if changed := [item.id for item in items if before.get(item.id, item) != item]:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise RunError(f"{self.path} holds a run on other rows ({changed[0]}{more}): choose another --out")
 
     def write_items(self, items: Iterable[Item]) -> None:
         """Keeps what is asked, so that the run can be judged and reported without the suite's files."""
@@ -107,9 +115,13 @@ class RunFolder:
     def find(self, name: str) -> dict[str, Any] | None:
         """A JSON file, or None where it is missing. Raises RunError where it is damaged."""
         try:
-            found: dict[str, Any] = orjson.loads((self.path / name).read_bytes())
-        except FileNotFoundError:
+            found: Any = orjson.loads((self.path / name).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except orjson.JSONDecodeError:
-            raise RunError(f"{self.path / name} is damaged: choose another --out") from None
+            found = None
+        except OSError as error:
+            raise RunError(f"{self.path / name} cannot be read ({error.strerror})") from None
+        if not isinstance(found, dict):
+            raise RunError(f"{self.path / name} is damaged: choose another --out")
         return found

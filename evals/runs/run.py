@@ -58,6 +58,7 @@ async def run(
     """
     described = {"suite": suite.name, **asdict(settings)}
     sizes = {"arms": [arm.name for arm in arms], "items": len(suite.items), "files": dict(suite.files)}
+    folder.must_hold(suite.items)
     folder.open(described | sizes)
     folder.write_items(suite.items)
     await put_back(connection.admin, folder)  # of a run that was killed

@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from evals.gate.rows import RowsError, rows
 
 LETTERS = "ABCDEFGHIJ"
@@ -93,6 +95,10 @@ class Suite:
         for name, items in subsets.items():
             first, last = windows.get(name, (0, len(items) - 1))
             rows = items[first : last + 1]
+            if not rows:
+                raise RowsError(
+                    f"'{name}' of '{self.name}' has rows 0 to {len(items) - 1}: {first}-{last} is none of it"
+                )
             wanted = len(rows) if limit is None else min(limit, len(rows))
             kept |= {rows[place * len(rows) // wanted].id for place in range(wanted)}
         return replace(self, items=tuple(item for item in self.items if item.id in kept))
@@ -113,6 +119,11 @@ class Reader:
     def rows(self, path: Path) -> list[dict[str, Any]]:
         """Raises RowsError."""
         found = rows(path)
+        for number, row in enumerate(found, 1):
+            try:
+                orjson.dumps(row)
+            except TypeError as error:  # JSON for Python's reader, and for no other: a run could not keep it
+                raise RowsError(f"{path}, row {number} holds what is no sound JSON: {error}") from None
         self.files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 

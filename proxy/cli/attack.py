@@ -58,6 +58,8 @@ def attack(set_id: str, wanted: str | None, target: str | None, **given: Any) ->
         _told(found, set_id, target, given)
     if stopped:
         fail(_rest(stopped, found, carried), code)
+    if not any(attempt.answered for attempt in found):
+        fail("no attempt had an answer: nothing is known about leaks (see /readyz, or the log of the server)")
 
 
 def _told(found: list[Attempt], set_id: str, target: str | None, given: dict[str, Any]) -> None:

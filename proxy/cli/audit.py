@@ -19,7 +19,7 @@ from proxy.audit.chain import Head, problems
 from proxy.audit.key import AuditKeyError, PublicKey
 from proxy.audit.receipt import head_of, receipt_problems
 from proxy.cli.admin_client import AdminClient, admin_options
-from proxy.cli.output import FAILED, USAGE, fail, json_option, print_json, say
+from proxy.cli.output import FAILED, USAGE, count, fail, json_option, print_json, say
 
 PROBES = ("direct", "paraphrase", "composite", "role_play", "prefix_injection")
 """Families that are tried on each entry for a receipt."""
@@ -61,6 +61,8 @@ def export(admin: AdminClient, set_id: str, probe: bool, url: str, out: Path | N
     lethe audit export --set default --out receipt.json
     lethe audit export --set default --probe --html --out receipt.html
     """
+    if out is not None and not out.parent.is_dir():
+        fail(f"{out} cannot be written: there is no folder {out.parent}", USAGE)
     evidence = _evidence(admin, set_id, url) if probe else None
     made = admin.call("POST", f"/admin/v1/sets/{quote(set_id, safe='')}/receipts", {"evidence": evidence})
     raw = _page(made) if html else orjson.dumps(made, option=orjson.OPT_INDENT_2).decode() + "\n"
@@ -70,11 +72,12 @@ def export(admin: AdminClient, set_id: str, probe: bool, url: str, out: Path | N
     try:
         out.write_text(raw, "utf-8")
     except OSError as error:
-        fail(f"{out} cannot be written ({type(error).__name__})", FAILED)
+        click.echo(raw, nl=False)  # it was made, and what was probed took its time
+        fail(f"{out} cannot be written ({error.strerror}): the receipt is on standard output instead", FAILED)
     if as_json:
         print_json({"file": str(out), "entries": len(made["entries"]), "key": made["key"]})
     else:
-        say(f"a receipt of {len(made['entries'])} entries is in {out}")
+        say(f"a receipt of {count(len(made['entries']), 'entry', 'entries')} is in {out}")
 
 
 @audit.command()
@@ -129,7 +132,7 @@ def _log_problems(log: Path, signer: PublicKey, last: Head | None) -> list[str]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes(), object_pairs_hook=_once)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         fail(f"{path} is no receipt ({type(error).__name__})", USAGE)
     except _TwiceError as twice:
         fail(f"{path} is no receipt: it says '{twice}' twice, and readers differ in which they believe", FAILED)

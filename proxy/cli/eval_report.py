@@ -7,6 +7,7 @@ import click
 import orjson
 
 from evals.attacks.corpus import families
+from evals.attacks.merged import is_result
 from evals.attacks.merged import merged as merged_attacks
 from evals.report.page import Case, Report, page
 from evals.runs.client import RunError
@@ -61,7 +62,7 @@ def report(runs: tuple[Path, ...], out: Path, attacks: tuple[Path, ...], show_te
 
 def _merged(folders: list[RunFolder], *, show_text: bool, attacks: dict[str, Any] | None) -> Report:
     """Raises RunError."""
-    summaries = [folder.read(SUMMARY) for folder in folders]
+    summaries = [_summary(folder) for folder in folders]
     merged: dict[str, Any] = {**summaries[0], "settings": {**summaries[0]["settings"]}, "arms": {}, "differences": {}}
     leaks: list[Case] = []
     losses: list[Case] = []
@@ -84,6 +85,18 @@ def _merged(folders: list[RunFolder], *, show_text: bool, attacks: dict[str, Any
     return Report(merged, leaks, losses, attacks, show_text)
 
 
+def _summary(folder: RunFolder) -> dict[str, Any]:
+    """Raises RunError."""
+    found = folder.read(SUMMARY)
+    if not {"settings", "arms", "differences"} <= set(found):
+        raise RunError(
+            f"{folder.path / SUMMARY} is no summary of a run: run 'lethe eval run --out {folder.path}' again"
+        )
+    if not found["arms"]:
+        raise RunError(f"the run in {folder.path} has no answers: there is nothing to draw")
+    return found
+
+
 def _cases(arm: str, found: list[Any], metric: str) -> list[Case]:
     return [Case(arm, o.item.id, o.metrics.get(metric, 0.0), o.item.prompt, o.text) for o in found]
 
@@ -95,11 +108,10 @@ def _all_attacks(paths: tuple[Path, ...]) -> dict[str, Any] | None:
 
 def _attacks(path: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(path.read_bytes())
-        return found if {"families", "total", "settings"} <= set(found) else _not_attacks(path)
-    except (OSError, orjson.JSONDecodeError, TypeError):
-        return _not_attacks(path)
-
-
-def _not_attacks(path: Path) -> dict[str, Any]:
-    raise RunError(f"{path} is no result of 'lethe attack --json FILE'")
+        found: Any = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        found = None
+    if not is_result(found):
+        raise RunError(f"{path} is no result of 'lethe attack --json FILE'")
+    attacks: dict[str, Any] = found
+    return attacks

@@ -107,20 +107,31 @@ def run(suite_name: str, data: str, target: str | None, **given: Any) -> None:
         embedder = OnnxEmbedder(load(None).embedder_path, threads=2)
     except (EntailmentError, EmbedderError) as error:
         fail(str(error), CONFIG_WRONG)
+    reference = RunFolder(given["reference"]) if given["reference"] else None
+    if reference is not None and not reference.items():
+        fail(
+            f"{given['reference']} is not the folder of a run: --reference names one on a model that never saw the set",
+            USAGE,
+        )
     out = given["out"] or Path("runs") / f"{suite.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
     folder = RunFolder(out)
     try:
         asyncio.run(_asked(suite, folder, given))
-        summary = summarised(folder, embedder, nli, RunFolder(given["reference"]) if given["reference"] else None)
+        summary = summarised(folder, embedder, nli, reference)
     except ArmError as error:
         fail(str(error), USAGE)
     except RunError as error:
-        kept = " (what was answered so far is kept)" if (out / SETTINGS).exists() else ""
-        fail(f"{error}{kept}")
+        fail(f"{error}{_kept(out)}")
+    except OSError as error:
+        fail(f"{out} cannot be written ({error.strerror}){_kept(out)}")
     if target is None:
         _show(summary, out)
     else:
         write_json(summary, target)
+
+
+def _kept(out: Path) -> str:
+    return " (what was answered so far is kept)" if (out / SETTINGS).exists() else ""
 
 
 async def _asked(suite: Suite, folder: RunFolder, given: dict[str, Any]) -> None:
