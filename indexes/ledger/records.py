@@ -211,7 +211,6 @@ class Ledger(Protocol):
         """
         ...
 
-    def replace_entry(self, new: NewEntry, model: str, *, actor: str) -> int: ...
     def change_entry(self, set_id: str, entry_id: str, change: Callable[[Entry], Entry], *, actor: str) -> Entry:
         """Makes an entry what `change` makes of it, in all but what it says: its vectors stay. Answers with the entry.
 

@@ -118,7 +118,8 @@ def write(ledger: Ledger, kind: str, number: int, set_id: str) -> None:
         elif kind == "drop":
             ledger.drop_entry(set_id, name, actor="a")
         elif kind == "replace":
-            ledger.replace_entry(stored(entry(name, (number + 1) % 6, set_id)), BAG.name, actor="a")
+            ledger.drop_entry(set_id, name, actor="a")
+            ledger.add_entries([stored(entry(name, (number + 1) % 6, set_id))], BAG.name, actor="a")
         elif kind == "disable":
             ledger.change_entry(set_id, name, lambda there: replace(there, state=State.DISABLED), actor="a")
         elif kind == "drop set":
@@ -155,7 +156,7 @@ def test_a_failure_on_the_way_publishes_nothing_and_is_made_good(ledger: Ledger)
     follower = IndexFollower(ledger, index, embedder)
     follower.catch_up()
     before = found(index.current, ASKED)
-    ledger.replace_entry(stored(entry("e1", 3)), BAG.name, actor="a")
+    write(ledger, "replace", 1, "s1")
     many = [stored(replace(entry(f"m{n:04}", n), texts=(f"unrelated{n} rolls",))) for n in range(1100)]
     ledger.add_entries([*many, NewEntry(entry("z", 4), np.ones((1, 3), np.float32))], "another", actor="a")
     embedder.fails = True
@@ -206,7 +207,8 @@ def test_a_built_index_is_what_the_ledger_says_also_of_changes_in_between(ledger
                 write(ledger, "drop" if number % 2 else "replace", number, "s1")
             ledger.drop_entry("s1", "m0003", actor="a")
             ledger.drop_entry("s1", "m0449", actor="a")
-            ledger.replace_entry(NewEntry(entry("m0005", 1), np.ones((1, 3), np.float32)), "another", actor="a")
+            ledger.drop_entry("s1", "m0005", actor="a")
+            ledger.add_entries([NewEntry(entry("m0005", 1), np.ones((1, 3), np.float32))], "another", actor="a")
             ledger.put_set(ForgetSet("s2"), None, BAG.name, actor="a", create=True)
             ledger.add_entries([stored(entry("e1", 2, "s2"))], BAG.name, actor="a")
         told.append((read, total, embedded))

@@ -52,25 +52,28 @@ def test_a_request_that_failed_may_be_repeated_under_its_key(ledger: Ledger) -> 
     assert with_set(ledger).add_entries([new(ENTRY)], MODEL, actor="a", once=once) == (2, ["e1"])
 
 
-def test_replacing_an_entry(ledger: Ledger) -> None:
+def test_what_is_not_there_can_be_neither_removed_nor_read(ledger: Ledger) -> None:
     with_set(ledger).add_entries([new(ENTRY)], MODEL, actor="a")
-    ledger.keep_vectors([("e1", rows(9))], "another model")
-    changed = replace(ENTRY, texts=("another text",), answers=(), state=State.ACTIVE, threshold=None, expires_at=None)
-    assert ledger.replace_entry(new(changed, 5), MODEL, actor="a") == 3
-    assert ledger.entry("s1", "e1") == replace(changed, generation=3)
-    held = ledger.vectors("e1", MODEL)
-    assert held is not None
-    np.testing.assert_array_equal(held, rows(5))
-    assert ledger.vectors("e1", "another model") is None
     before = snapshot(ledger)
     for missing in (replace(ENTRY, id="e9"), replace(ENTRY, set_id="s9")):
-        with pytest.raises(Missing):
-            ledger.replace_entry(new(missing), MODEL, actor="a")
         with pytest.raises(Missing):
             ledger.drop_entry(missing.set_id, missing.id, actor="a")
         with pytest.raises(Missing):
             ledger.entry(missing.set_id, missing.id)
     assert snapshot(ledger) == before
+
+
+def test_an_id_that_was_removed_can_be_used_again_without_what_was_kept_of_it(ledger: Ledger) -> None:
+    with_set(ledger).add_entries([new(ENTRY)], MODEL, actor="a")
+    ledger.keep_vectors([("e1", rows(9))], "another model")
+    ledger.drop_entry("s1", "e1", actor="a")
+    changed = replace(ENTRY, texts=("another text",), answers=(), state=State.ACTIVE, threshold=None, expires_at=None)
+    assert ledger.add_entries([new(changed, 5)], MODEL, actor="a") == (4, ["e1"])
+    assert ledger.entry("s1", "e1") == replace(changed, generation=4)
+    held = ledger.vectors("e1", MODEL)
+    assert held is not None
+    np.testing.assert_array_equal(held, rows(5))
+    assert ledger.vectors("e1", "another model") is None
 
 
 def test_changing_an_entry_leaves_what_it_says(ledger: Ledger) -> None:

@@ -55,7 +55,8 @@ def test_vectors_are_kept_only_of_what_is_still_as_it_was_read(ledger: Ledger) -
     ledger.put_set(ForgetSet("s2", retain=("keep",)), rows(9), OLD, actor="a", create=True)
     read = ledger.generation()
     ledger.drop_entry("s1", "e1", actor="a")
-    ledger.replace_entry(NewEntry(replace(ENTRY, id="e2", texts=("another",)), rows(5)), OLD, actor="a")
+    ledger.drop_entry("s1", "e2", actor="a")
+    ledger.add_entries([NewEntry(replace(ENTRY, id="e2", texts=("another",)), rows(5))], OLD, actor="a")
     ledger.put_set(ForgetSet("s2", retain=("another",)), rows(6), OLD, actor="a", create=False)
     owners = ["e0", "e1", "e2", "e3", "gone", set_owner("s1"), set_owner("s2"), set_owner("s3")]
     ledger.keep_vectors([(owner, rows(7)) for owner in owners], NEW, read)

@@ -171,7 +171,7 @@ def test_a_full_disk_is_said_and_changes_nothing(ledger: SqliteLedger) -> None:
 # -- what was removed
 
 
-@pytest.mark.parametrize("way", ["drop entry", "drop set", "replace", "retain"])
+@pytest.mark.parametrize("way", ["drop entry", "drop set", "retain"])
 def test_removed_text_is_in_no_file_any_more(ledger: SqliteLedger, path: Path, way: str) -> None:
     secret = replace(ENTRY, texts=("the secret of the tower", "another secret " * 3000), label="secret too")
     marked = np.frombuffer(b"secret vectors! " * 64, np.float32).reshape(4, -1)
@@ -185,8 +185,6 @@ def test_removed_text_is_in_no_file_any_more(ledger: SqliteLedger, path: Path, w
         ledger.drop_entry("s1", "e1", actor="a")
     elif way == "drop set":
         ledger.drop_set("s1", actor="a")
-    elif way == "replace":
-        ledger.replace_entry(NewEntry(replace(ENTRY, texts=("nothing",)), ROWS), "m", actor="a")
     else:
         ledger.drop_entry("s1", "e1", actor="a")
         ledger.put_set(ForgetSet("s1", retain=("a secret example",)), marked, "m", actor="a", create=False)
