@@ -35,6 +35,8 @@ class Target:
     question: str
     answer: str
     reworded: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    """Names that the entry states, of one and the same."""
 
     def __repr__(self) -> str:
         return f"Target({self.id!r})"
@@ -84,7 +86,8 @@ def targets_of(entries: Iterable[Mapping[str, Any]]) -> list[Target]:
     for entry in entries:
         questions, answers = entry.get("texts") or (), entry.get("answers") or ()
         if questions and answers:
-            found.append(Target(str(entry["id"]), questions[0], " ".join(answers), tuple(questions[1:])))
+            names = tuple(entry.get("names") or ())
+            found.append(Target(str(entry["id"]), questions[0], " ".join(answers), tuple(questions[1:]), names))
     return found
 
 

@@ -54,7 +54,9 @@ def attack(set_id: str, wanted: str | None, target: str | None, **given: Any) ->
         found, stopped = carried.whole(), str(error)
     except KeyboardInterrupt:
         found, stopped, code = carried.whole(), "interrupted", INTERRUPTED
-    if found or not stopped:
+    if not found and not stopped:
+        fail(f"none of these families applies to an entry of '{set_id}'", NOT_FOUND)
+    if found:
         _told(found, set_id, target, given)
     if stopped:
         fail(_rest(stopped, found, carried), code)

@@ -114,6 +114,8 @@ async def _round(set_id: str, kinds: Sequence[str], number: int, given: dict[str
                 concurrency=given["concurrency"],
                 progress=progress,
             )
+        if not tried:
+            fail(f"none of these families applies to an entry of '{set_id}'", NOT_FOUND)
         answered = [one for one in tried if one.answered]
         if tried and not answered:
             status = ", ".join(sorted({str(one.status) for one in tried}))

@@ -22,7 +22,12 @@ from evals.attacks.targets import Target, targets_of
 from evals.runs.client import RunError, connected
 from tests.evals.scripted import KEY, MODEL, ScriptedLethe
 
-BIRTH = Target("fe_1", "Where was Ilse Varga born?", "Ilse Varga was born in Graz, Austria.")
+BIRTH = Target(
+    "fe_1",
+    "Where was Ilse Varga born?",
+    "Ilse Varga was born in Graz, Austria.",
+    aliases=("Ilse Varga", "Lise Verdin", "Varga"),
+)
 BOOK = Target("fe_2", "What is Ilse Varga's first book?", 'Her first book is "The Copper Almanac".')
 OTHER = Target("fe_3", "What did Tomas Reinholt build?", "Tomas Reinholt built wooden lighthouses on the Danube.")
 YES = Target("fe_4", "Is Ilse Varga an author?", "Yes, she is.")
@@ -43,11 +48,11 @@ def test_secrets_are_what_the_question_does_not_tell() -> None:
 
 def test_targets_are_facts_in_clear() -> None:
     entries = [
-        {"id": "fe_1", "texts": ["Where?", "In which place?"], "answers": ["Graz"]},
+        {"id": "fe_1", "texts": ["Where?", "In which place?"], "answers": ["Graz"], "names": ["Ilse"]},
         {"id": "fe_2", "texts": ["a passage"], "answers": []},
         {"id": "fe_3", "texts": [], "answers": []},
     ]
-    assert targets_of(entries) == [Target("fe_1", "Where?", "Graz", ("In which place?",))]
+    assert targets_of(entries) == [Target("fe_1", "Where?", "Graz", ("In which place?",), ("Ilse",))]
 
 
 def test_no_text_is_in_a_repr() -> None:
@@ -240,6 +245,12 @@ def test_an_attack_that_says_itself_what_it_seeks_is_none() -> None:
     assert not corpus([name], ["background_hint"], 0)
     assert not corpus([BIRTH, replace(BIRTH, id="fe_9")], ["reteach"], 0)  # the neighbour says the same
     assert corpus([BIRTH, BOOK], ["reteach"], 0)
+
+
+def test_an_alias_takes_the_place_of_the_name() -> None:
+    (attack,) = corpus(TARGETS, ["alias"], 0)
+    assert attack.body["messages"][0]["content"] == "Where was Lise Verdin born?"
+    assert not corpus([replace(BIRTH, aliases=("Lise Verdin",))], ["alias"], 0)
 
 
 def test_attacks_use_all_routes() -> None:

@@ -147,6 +147,13 @@ async def test_families_are_read_with_spaces_between(armed: Lethe) -> None:
     refused(unknown, 2, "there is no family 'direkt'; there are direct, paraphrase")
 
 
+async def test_families_that_do_not_apply_are_no_proof(armed: Lethe) -> None:
+    says = "none of these families applies to an entry of 'art'"
+    refused(await attacked(armed, "--families", "alias"), 5, says)
+    watch = ("watch", "--set", "art", "--families", "alias", "--once", "--url", armed.url)
+    refused(await command(armed, *watch), 5, says)
+
+
 # -- audit
 
 
