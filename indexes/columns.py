@@ -219,3 +219,32 @@ def texts_of(texts: Iterable[str]) -> Blobs:
 def text_of(blob: bytes) -> str:
     """The inverse, of one."""
     return blob.decode("utf-8", "surrogatepass")
+
+
+class Appended:
+    """Numbers that one writer appends while others read: who knows of the first ones has them as an array, uncopied."""
+
+    def __init__(self, kind: npt.DTypeLike) -> None:
+        self._array = np.empty(64, kind)
+        self._numbers = self._array.data  # one by one, three times as fast
+        self._used = 0
+
+    def __len__(self) -> int:
+        return self._used
+
+    def __getitem__(self, place: int) -> int:
+        return self._numbers[place]
+
+    def extend(self, numbers: Sequence[int]) -> None:
+        used = self._used + len(numbers)
+        if used > len(self._array):
+            # Readers keep the array they hold; only the writer moves to the larger one.
+            grown = np.empty(max(2 * len(self._array), used), self._array.dtype)
+            grown[: self._used] = self._array[: self._used]
+            self._array, self._numbers = grown, grown.data
+        self._array[self._used : used] = numbers
+        self._used = used
+
+    def first(self, count: int) -> Array:
+        """The first of them, [count]."""
+        return self._array[:count]

@@ -6,8 +6,9 @@ A table of rows is a *base* that does not change (`FrozenRows`, arrays) and what
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from indexes.columns import Array, Blobs, Columns, part, under
+from indexes.columns import Appended, Array, Blobs, Columns, part, under
 
 
 class FrozenRows:
@@ -19,7 +20,7 @@ class FrozenRows:
         self._details = Blobs(part("details", columns))
 
     @classmethod
-    def of(cls, slots: Sequence[int], details: Sequence[bytes]) -> "FrozenRows":
+    def of(cls, slots: npt.ArrayLike, details: Sequence[bytes]) -> "FrozenRows":
         return cls({"slots": np.array(slots, np.uint32), **under("details", Blobs.of(details).columns())})
 
     def and_then(self, others: "FrozenRows") -> "FrozenRows":
@@ -50,7 +51,7 @@ class RowTable:
     def __init__(self, base: FrozenRows | None = None) -> None:
         self._base = base if base is not None else FrozenRows.of((), ())
         self._first = len(self._base)
-        self._slots: list[int] = []
+        self._slots = Appended(np.uint32)
         self._details: list[bytes] = []
 
     def __len__(self) -> int:
@@ -69,8 +70,8 @@ class RowTable:
 
     def slots(self, count: int) -> Array:
         """The slots of the first rows, [count], of which there are no fewer than the base has."""
-        return np.concatenate([self._base.slots(), np.array(self._slots[: count - self._first], np.uint32)])
+        return np.concatenate([self._base.slots(), self._slots.first(count - self._first)])
 
     def frozen(self) -> FrozenRows:
         """Base and tail as one."""
-        return self._base.and_then(FrozenRows.of(self._slots, self._details))
+        return self._base.and_then(FrozenRows.of(self._slots.first(len(self._slots)), self._details))

@@ -10,13 +10,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from indexes.columns import Array, Blobs, Columns, Found, hashed, part, text_of, texts_of, under
+from indexes.columns import Appended, Array, Blobs, Columns, Found, hashed, part, text_of, texts_of, under
 from indexes.entries import Kind, State, Storage
 from indexes.vectors import Among
 
 KINDS, STATES, STORAGES = tuple(Kind), tuple(State), tuple(Storage)
 
 NO_THRESHOLD = 0.0  # thresholds are above 0
+NO_GROUP = -1  # of slots that do not act
 READ = 16384  # slots of a base that are kept ready: some four megabytes
 
 
@@ -171,6 +172,8 @@ class SlotTable:
         self._base = base if base is not None else FrozenSlots.of((), {})
         self._first = len(self._base)
         self._tail: list[Slot] = []
+        self._born, self._acting = Appended(np.int64), Appended(np.int32)
+        self._groups: dict[Group, int] = {}
         self._died: dict[int, int] = {}
         self._slot_of: dict[str, int] = {}
         self.living = self._base.living
@@ -209,11 +212,10 @@ class SlotTable:
 
     def acting(self, groups: Collection[Group], generation: int) -> Among:
         """Which slots are active in a generation, of some groups, [slots]."""
-        of_tail = [
-            one.born <= generation and one.state is State.ACTIVE and _group_of(one) in groups
-            for one in tuple(self._tail)
-        ]
-        found = np.concatenate([self._base.acting(groups), np.array(of_tail, np.bool_)])
+        count = len(self._acting)  # some may be added meanwhile
+        wanted = [number for group in groups if (number := self._groups.get(group)) is not None]
+        of_tail = np.isin(self._acting.first(count), wanted) & (self._born.first(count) <= generation)
+        found = np.concatenate([self._base.acting(groups), of_tail])
         died = [slot for slot, number in tuple(self._died.items()) if number <= generation and slot < len(found)]
         found[died] = False
         return found
@@ -230,6 +232,9 @@ class SlotTable:
         """The number of a new slot, which stands for its entry from now on."""
         number = len(self)
         self._tail.append(one)
+        self._born.extend([one.born])
+        group = self._groups.setdefault(_group_of(one), len(self._groups))
+        self._acting.extend([group if one.state is State.ACTIVE else NO_GROUP])
         self._slot_of[one.id] = number
         self.living += 1
         return number

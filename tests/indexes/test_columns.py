@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from indexes.columns import Blobs, Found, Keys, Lists, hashed, mixed, part, text_of, texts_of, under
+from indexes.columns import Appended, Blobs, Found, Keys, Lists, hashed, mixed, part, text_of, texts_of, under
 
 # Near each other in their first bits, in their last bits, and at both ends.
 numbers = st.one_of(
@@ -55,6 +55,17 @@ def test_lists_by_their_place(drawn: list[list[int]]) -> None:
 def test_texts_by_their_place(drawn: list[str], cut: int) -> None:
     blobs = texts_of(drawn[:cut]).and_then(texts_of(drawn[cut:]))
     assert [text_of(blob) for blob in Blobs(blobs.columns())] == drawn
+
+
+@given(st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=90), max_size=6))
+def test_what_was_appended_stays_for_who_holds_it(drawn: list[list[int]]) -> None:
+    numbers, every, held = Appended(np.uint32), list[int](), []
+    for some in drawn:
+        numbers.extend(some)
+        every += some
+        assert [numbers[place] for place in range(len(numbers))] == every
+        held.append((numbers.first(len(every)), list(every)))
+    assert all(array.tolist() == before for array, before in held)
 
 
 def test_parts_are_told_apart_by_their_names() -> None:
