@@ -1,5 +1,6 @@
 """A guarded stream, fed without a network: no cut of text or bytes lets a forbidden phrase through."""
 
+import codecs
 import json
 from typing import Any
 
@@ -134,6 +135,59 @@ def test_any_cut_of_the_text_and_of_the_bytes(data: st.DataObject) -> None:
 def test_untouched_events_leave_as_the_bytes_that_came(generation: Generation) -> None:
     raw = sent(Say("one, "), Say("two, "), Say("três. "))
     assert guarded(generation, raw)[0] == raw
+
+
+@pytest.mark.parametrize("written", [codecs.encode(FORBIDDEN, "rot13"), FORBIDDEN.encode().hex()])
+def test_a_phrase_in_disguise_is_a_phrase(generation: Generation, written: str) -> None:
+    out, guard = guarded(generation, sent(Say("Well: "), Say(f"{written}, did")))
+    assert text_of(out) == "Well: "
+    assert guard.cuts == 1
+
+
+def test_arguments_of_a_call_are_compared_as_the_client_decodes_them(generation: Generation) -> None:
+    written = json.dumps({"of": FORBIDDEN.replace(" ", "\n")})
+    out, guard = guarded(generation, sent(Say("Well: "), call(written, index=0)))
+    assert guard.cuts == 1
+    assert b"Okonkwo" not in out
+
+
+def test_a_choice_that_is_cut_ends_no_other(generation: Generation) -> None:
+    raw = sent(Say("Well: "), Say("Well: ", 1), Say(f"{FORBIDDEN}, did"), Say("nothing "), Say("else.", 1), n=2)
+    out, guard = guarded(generation, raw, n=2)
+    assert (text_of(out), text_of(out, 1)) == ("Well: ", "Well: else.")
+    assert (guard.cuts, guard.done) == (1, True)
+
+
+# -- what the client began
+
+
+def continued(generation: Generation, lead: str, *said: str) -> tuple[str, GuardedStream]:
+    """What is shown of an answer that goes on from what the client began."""
+    guard, out = GuardedStream(Completions(), request_for(1, leads=(lead,)), generation), b""
+    for event in events_of(sent(*map(Say, said), chat=False)):
+        if not guard.done and not guard.hit:
+            out += guard.feed(event)
+    return text_of(out), guard
+
+
+def test_a_phrase_that_the_client_began_is_not_completed_however_long_it_went_on_before(
+    generation: Generation,
+) -> None:
+    for size in range(0, 3 * generation.phrases.longest_span, 7):
+        for before in ("x" * size, "so " * size):
+            shown, guard = continued(generation, f"{before} Ilse Okonkwo-", "Brandt ", "did.")
+            assert (shown, guard.hit) == ("", True)
+            assert continued(generation, f"{before} Ilse ", "and Okonkwo-", "Brandt did.")[0] == (
+                "and Okonkwo-Brandt did."
+            )
+
+
+def test_of_a_long_beginning_no_word_is_read_in_part(generation: Generation) -> None:
+    """What is read of it begins with a word: behind "no" there is no "Ilse" in "noIlse"."""
+    read = 2 * generation.phrases.longest_span
+    for missing in range(3):
+        lead = "noIlse".ljust(read - len("Okonkwo-") + 2 - missing) + "Okonkwo-"
+        assert continued(generation, lead, "Brandt ", "did.")[0] == "Brandt did."
 
 
 def test_nothing_leaves_before_the_first_text(generation: Generation) -> None:
