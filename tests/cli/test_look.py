@@ -1,10 +1,9 @@
-"""`lethe check`, `compare`, `sets`, `keys`."""
+"""`lethe check` and `compare`."""
 
 import json
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.cli.conftest import Run, out, parsed
@@ -122,92 +121,6 @@ def test_compare_without_an_engine(run: Run):
     result = run("compare", WEEK)
     assert result.exit_code == 1
     assert "no model is served: the engine does not answer" in result.stderr
-
-
-def test_sets(run: Run):
-    settings = ("-p", "on_match=instruct,refuse", "-p", "threshold=0.8", "-p", "reasoning=true", "-p", "style=refusal")
-    created = run("sets", "add", "authors", "--label", "some authors", *settings, "-r", "Who is Homer?")
-    assert out(created).startswith("created 'authors', generation ")
-    listed = out(run("sets", "list"))
-    row = next(row for row in listed.splitlines() if row.startswith("authors"))
-    assert "on_match=instruct,refuse threshold=0.8 reasoning=true style=refusal" in row
-    assert row.split()[-1] == "1"
-    [one] = [one for one in parsed(run("sets", "list", "--json"))["data"] if one["id"] == "authors"]
-    assert one["policy"] == {
-        "on_match": ["instruct", "refuse"],
-        "threshold": 0.8,
-        "reasoning": True,
-        "style": "refusal",
-    }
-    assert one["retain"] == ["Who is Homer?"]
-
-    twice = run("sets", "add", "authors")
-    assert twice.exit_code == 1
-    assert "the set 'authors' exists already" in twice.stderr
-    kept = run("sets", "remove", "authors", input="n\n")
-    assert kept.exit_code == 1
-    assert "authors" in out(run("sets", "list"))
-    assert parsed(run("sets", "remove", "authors", "--yes", "--json"))["generation"] > 0
-    gone = run("sets", "remove", "authors", "--yes")
-    assert gone.exit_code == 5
-    assert "there is no set 'authors'" in gone.stderr
-
-
-@pytest.mark.parametrize(
-    ("setting", "code", "said"),
-    [
-        ("on_match", 2, "'on_match' is not a setting: write name=value"),
-        ("on_mtch=refuse", 1, "unknown policy setting 'on_mtch'; did you mean 'on_match'?"),
-        ("on_match=refus", 1, "'on_match' is one of observe, offset, instruct, offset_instruct, refuse"),
-        ("on_match=refuse,instruct", 1, "'on_match' climbs"),
-        ("threshold=1.5", 1, "'threshold' is a number from 0 to 1"),
-        ("threshold=high", 1, "'threshold' is a number from 0 to 1"),
-        ("demonstrations=9", 1, "'demonstrations' is a number from 0 to 8"),
-        ("reasoning=maybe", 1, "'reasoning' is true or false"),
-    ],
-)
-def test_a_policy_that_is_wrong(run: Run, setting: str, code: int, said: str):
-    result = run("sets", "add", "never-made", "-p", setting)
-    assert result.exit_code == code
-    assert said in result.stderr
-    assert "never-made" not in out(run("sets", "list"))
-
-
-def test_keys(run: Run, lone: System):
-    """A key works from the call that makes it to the call that revokes it."""
-    key = parsed(run("keys", "create", "--scope", "client", "--scope", "raw", "--label", "a test", "--json"))
-    listed = out(run("keys", "list"))
-    [row] = [row for row in listed.splitlines() if row.startswith(key["id"])]
-    assert "client, raw" in row
-    assert "a test" in row
-    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", row)
-    assert key["key"] not in listed + str(parsed(run("keys", "list", "--json")))
-
-    def models(secret: str) -> int:
-        headers = {"Authorization": f"Bearer {secret}"}
-        return httpx.get(f"{lone.base_url}/models", headers=headers, trust_env=False).status_code
-
-    assert models(key["key"]) == 200
-    assert models("something-else") == 401
-    assert out(run("keys", "revoke", key["id"])) == f"revoked {key['id']}\n"
-    assert models("something-else") == 200  # without any key for clients, anyone on this machine may ask
-
-    said = out(run("keys", "create", "--scope", "client"))
-    made = re.fullmatch(r"(key_\w+): (lethe-\S+)\n", said)
-    assert made
-    out(run("keys", "revoke", made[1], "--json"))
-    gone = run("keys", "revoke", made[1])
-    assert gone.exit_code == 5
-    assert f"there is no key '{made[1]}'" in gone.stderr
-
-
-def test_a_key_that_cannot_be_made_or_revoked(run: Run):
-    assert run("keys", "create").exit_code == 2
-    assert run("keys", "create", "--scope", "root").exit_code == 2
-    [mine] = [one["id"] for one in parsed(run("keys", "list", "--json"))["data"] if "admin" in one["scopes"]]
-    itself = run("keys", "revoke", mine)
-    assert itself.exit_code == 1
-    assert "a key cannot revoke itself" in itself.stderr
 
 
 def test_check_says_when_an_assistant_is_not_loaded(forget: Forgetting, run: Run):
