@@ -132,6 +132,15 @@ def test_of_what_is_not_forbidden_any_more_nothing_is_cut(table: PhraseTable, wr
         assert left == text
 
 
+def test_of_two_phrases_under_way_in_two_disguises_the_earlier_is_held() -> None:
+    found = PhraseTable()
+    found.add(("ab", "cd", "ef"), 0)  # in rot13: no pq rs
+    found.add(("qp", "xy"), 1)  # with its words turned: pq yx
+    for text, shown in (("so no pq rs.", "so "), ("so no pq yx.", "so no ")):
+        assert run(found, [text]) == run(found, list(text)) == (shown, True)
+    assert run(found, list("so no pq so.")) == ("so no pq so.", False)
+
+
 def test_letters_before_a_word_were_no_word_set_apart(table: PhraseTable) -> None:
     one = PhraseFilter(table, lambda _: True, disguised=True)
     assert "".join(one.on_delta(char).text for char in "Plan I l ") == "Plan "
