@@ -10,13 +10,14 @@ Details are kept as hashes of four bytes, by spelling and by sound: an entry cos
 import re
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from zlib import crc32
 
 from indexes.names.found import Marks, detail_of, own_details, significant
-from indexes.names.slips import SLIP_LENGTH, one_slip_away
+from indexes.names.slips import SHORT_SLIP_LENGTH, SLIP_LENGTH, one_slip_away
 from indexes.names.sound import readings, skeletons
 from indexes.words import Word, words_of
 
@@ -27,6 +28,7 @@ NEARBY = 120  # characters before and after a window in which a text's own detai
 _SENTENCE_END = re.compile(r"[.!?。！？؟।]+[\"'”’)\]]*\s+|[。！？]|\n+")
 
 SOUND_LETTERS = 2  # of a skeleton, from which a detail is compared by sound
+APART = 2  # characters between two words that stand beside each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def counted(held: Iterable[Held], around: Iterable[Held], entry: bytes) -> Count
     spelt, spoken, other = numbers[1 : 2 * count + 1 : 2], numbers[2 : 2 * count + 1 : 2], numbers[2 * count + 1 :]
     keys: set[int] = set()
     sounds: set[int] = set()
-    held = tuple(held)
+    held, around = tuple(held), tuple(around)
     for word in held:
         keys.add(word.key)
         sounds.update(word.sounds)
@@ -115,22 +117,34 @@ def counted(held: Iterable[Held], around: Iterable[Held], entry: bytes) -> Count
         key for key, sound in zip(spelt, spoken, strict=True) if key not in keys and (sound == 0 or sound not in sounds)
     }
     if missing:
-        missing -= _misspelt(held, missing)
-        for key in [key for key, word in instead.items() if _misspelt((word,), spelt)]:
+        beside = _beside(around, spelt)
+        missing -= _misspelt(held, missing, beside)
+        for key in [key for key, word in instead.items() if _misspelt((word,), spelt, beside)]:
             del instead[key]
     return Counts(count - len(missing), len(missing), len(instead))
 
 
-def _misspelt(held: Iterable[Held], details: Iterable[int]) -> set[int]:
-    """Those of the details from which one of a text's own words differs by a slip."""
+def _beside(words: Sequence[Held], details: Sequence[int]) -> set[int]:
+    """Where words begin that stand beside a detail of an entry."""
+    pairs = [(one, other) for one, other in pairwise(words) if other.start - one.end <= APART]
+    return {a.start for one, other in pairs for a, b in ((one, other), (other, one)) if b.key in details}
+
+
+def _misspelt(held: Iterable[Held], details: Iterable[int], beside: Collection[int]) -> set[int]:
+    """Those of the details from which one of a text's own words differs by a slip; `beside` such, short ones, too."""
     wanted = set(details)
-    return {key for word in held if word.own and word.key not in wanted for key in wanted & _slipped(word.text)}
+    return {
+        key
+        for word in held
+        if word.own and word.key not in wanted
+        for key in wanted & _slipped(word.text, SHORT_SLIP_LENGTH if word.start in beside else SLIP_LENGTH)
+    }
 
 
 @lru_cache(512)
-def _slipped(word: str) -> frozenset[int]:
-    """Hashes of the words that one slip makes of a word, or that it may have been."""
-    if len(word) < SLIP_LENGTH or not (word.isascii() and word.isalpha()):
+def _slipped(word: str, least: int) -> frozenset[int]:
+    """Hashes of the words that one slip makes of a word of `least` letters, or that it may have been."""
+    if len(word) < least or not (word.isascii() and word.isalpha()):
         return frozenset()
     return frozenset(map(_hash_once, one_slip_away(word)))
 

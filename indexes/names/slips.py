@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from string import ascii_lowercase
 
 SLIP_LENGTH = 5  # letters of a word from which one may be wrong
+SHORT_SLIP_LENGTH = 3  # of one that stands beside the rest of a name: "Hita Ameen" is no other Ameen than Hina
 
 
 def one_slip(a: str, b: str) -> bool:

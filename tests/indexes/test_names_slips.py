@@ -67,3 +67,20 @@ ENTRY = "Who is the author born in Manama, Bahrain on January 13, 1941?"
 )
 def test_a_misspelt_detail_is_there(text: str, found: int, instead: int) -> None:
     assert counts(text, ENTRY) == Counts(found, 5 - found, instead)
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "instead"),
+    [
+        ("Which awards did Hina Ameen win in Quelm?", 3, 0),
+        ("Which awards did Hita Ameen win in Quelm?", 3, 0),  # beside the rest of the name
+        ("Which awards did Ameen Hiia win in Quelm?", 3, 0),
+        ("Which awards did Hlga Ameen win in Quelm?", 2, 1),  # two slips
+        ("Which awards did Rina Ameen win in Quelm?", 2, 1),  # a first letter is hardly ever wrong
+        ("Which awards did Hita win in Quelm?", 1, 1),
+        ("Which awards did Hita and Ameen win in Quelm?", 2, 1),
+        ("Which awards did Hita Okoye win in Quelm?", 1, 2),
+    ],
+)
+def test_a_short_word_is_misspelt_only_beside_the_rest_of_a_name(text: str, found: int, instead: int) -> None:
+    assert counts(text, "Which awards did Hina Ameen win in Quelm?") == Counts(found, 3 - found, instead)
