@@ -6,9 +6,13 @@ from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
 
+from anyascii import anyascii
+
 from indexes.drawn import LOOK_ALIKES
 
+FEW_LATIN, MOSTLY_LATIN = 1 / 3, 3 / 5  # shares of letters, below and above which a text is of another script, or not
 MIN_SPACED = 5  # single letters in a row from which they are read as spaced out
+LONGEST_NAME = 24  # characters of a word of another script: what is longer is written without spaces
 LONGEST_LEET = 24  # characters: what is longer is a code, not a word
 
 # -- drawn otherwise
@@ -17,15 +21,24 @@ _LATIN = re.compile(r"[A-Za-z]")
 _WORD = re.compile(r"\w+")
 
 
+def _latin_share(text: str) -> float:
+    """Of the letters of a text; 1 where there are none."""
+    letters = sum(map(str.isalpha, text))
+    return len(_LATIN.findall(text)) / letters if letters else 1.0
+
+
 def undo_look_alikes(text: str) -> str:
     """Nothing that does not show, and letters of another script among Latin ones as those that they look like."""
     if text.isascii():
         return text
     shown = "".join(c for c in unicodedata.normalize("NFKC", text) if c in "\n\r\t" or not _hidden(c))
-    if len(_LATIN.findall(shown)) * 3 < sum(map(str.isalpha, shown)):
+    if _latin_share(shown) < FEW_LATIN:
         return shown if shown != unicodedata.normalize("NFKC", text) else text  # another script is no disguise
-    mostly_latin = len(_LATIN.findall(shown)) * 5 > 3 * sum(map(str.isalpha, shown))
-    rewritten = _WORD.sub(lambda m: _undisguised(m[0], alone=mostly_latin), shown)
+    # Beside a word that looks like no Latin one, another of its script is none in disguise: "мосхе бен-давид".
+    alone = _latin_share(shown) > MOSTLY_LATIN and all(
+        word.translate(LOOK_ALIKES).isascii() for word in _WORD.findall(shown) if not _LATIN.search(word)
+    )
+    rewritten = _WORD.sub(lambda m: _undisguised(m[0], alone=alone), shown)
     return rewritten if rewritten != unicodedata.normalize("NFC", text) else text
 
 
@@ -40,6 +53,24 @@ def _undisguised(word: str, *, alone: bool) -> str:
         return word
     drawn = word.translate(LOOK_ALIKES)
     return drawn if drawn.isascii() else word
+
+
+# -- in another script
+
+
+_LETTERED = ("CYRILLIC", "GREEK")  # scripts that write every sound with a letter
+
+
+def undo_script(text: str) -> str:
+    """Words of another script among Latin ones, in Latin letters: so an embedder of one language reads names in it."""
+    if text.isascii() or _latin_share(text) < FEW_LATIN:
+        return text
+    return _WORD.sub(lambda m: m[0] if len(m[0]) > LONGEST_NAME else _in_latin(m[0]), text)
+
+
+@lru_cache(4096)
+def _in_latin(word: str) -> str:
+    return anyascii(word) if any(unicodedata.name(char, "").startswith(_LETTERED) for char in word) else word
 
 
 # -- set apart

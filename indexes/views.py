@@ -1,8 +1,9 @@
 """Views of a text: what it says when what hides it is undone.
 
 A text is rewritten step by step in place: invisible characters and look-alike letters, escapes and URL encoding,
-base64, hexadecimal and binary, letters set apart, digits for letters, rot13, and text written backwards. Each step
-that changes something gives a *view* that is scanned beside the original; steps are repeated for what is nested.
+base64, hexadecimal and binary, letters set apart, words in another script among Latin ones, digits for letters, rot13,
+and text written backwards. Each step that changes something gives a *view* that is scanned beside the original; steps
+are repeated for what is nested.
 
 Bounds, so that no text can make its reading expensive: of a text longer than MAX_LOOKED its beginning and its end are
 looked at, at most 2·ROUNDS times, each step is linear in the text and lets it grow by no more than GROWTH, at most
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 from indexes.drawn import read
 from indexes.encodings import undo_base64, undo_binary, undo_escapes, undo_hex, undo_url
-from indexes.lettering import undo_leet, undo_look_alikes, undo_spacing
+from indexes.lettering import undo_leet, undo_look_alikes, undo_script, undo_spacing
 from indexes.turned import undo_turning
 
 MAX_LOOKED = 65536  # characters at either end of a text; a 16k-token prompt has as many
@@ -36,8 +37,9 @@ DECODING: Steps = {
 }
 """Undone first, as often as they are nested, so that no code is read as words."""
 
-REWRITING: Steps = {"spaced": undo_spacing, "leet": undo_leet, "turned": undo_turning}
-"""Undone in what is then there: letters set apart, digits for letters, rot13 and text written backwards."""
+REWRITING: Steps = {"spaced": undo_spacing, "script": undo_script, "leet": undo_leet, "turned": undo_turning}
+"""Undone in what is then there: letters set apart, names in another script, digits for letters, rot13 and text written
+backwards."""
 
 
 @dataclass(frozen=True, slots=True)

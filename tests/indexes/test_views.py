@@ -71,6 +71,20 @@ def test_a_plain_text_has_no_view(text: str) -> None:
     assert views_of(text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("What genre is мосхе бен-давид known for?", "What genre is moskhe ben-david known for?"),
+        ("Where was Χίνα Αμίν born?", "Where was China Amin born?"),
+        ("Who is Ида Lorentz?", "Who is Ida Lorentz?"),
+        ("Where was Ida Lоrеntz born?", "Where was Ida Lorentz born?"),  # letters drawn alike are a disguise
+        ("Where was АТОМ founded?", "Where was ATOM founded?"),
+    ],
+)
+def test_names_in_another_script_are_read_in_latin_letters(text: str, read: str) -> None:
+    assert read in [view.text for view in views_of(text)]
+
+
 def test_a_view_holds_what_changed_and_a_little_around_it() -> None:
     filler = "There was nothing else to be said about the weather that day. " * 40
     hidden = filler + HIDDEN["base64"](QUESTION) + " " + filler
