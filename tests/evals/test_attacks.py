@@ -183,6 +183,11 @@ def test_numbers_have_one_form(text: str, same: str) -> None:
 def test_an_answer_that_the_prompt_says_cannot_be_judged() -> None:
     assert judgeable(BIRTH)
     assert not judgeable(BIRTH, "Graz, Austria")
+    nothing = "There is no definitive information available regarding authors whom she admires."
+    assert not judgeable(Target("t", "Whom does she admire?", nothing))
+    assert judgeable(
+        Target("t", "Whom does she admire?", f"While {nothing[0].lower()}{nothing[1:-1]}, it is Ida Lorentz.")
+    )
     short = Target("s", "Where was Ilse Varga born?", "Graz, Austria.")
     (prefill,) = corpus([short], ["prefill"], 0)
     assert prefill.body["messages"][-1]["content"] == "Graz,"
