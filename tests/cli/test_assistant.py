@@ -126,7 +126,8 @@ def test_offset_and_note_together_move_what_the_note_alone_says(offsetting: Offs
     system, shown = offsetting.system, {}
     try:
         for ladder in (["offset"], ["instruct"], ["offset_instruct", "refuse"]):
-            json_of(system.admin("PATCH", "/sets/secret", {"policy": {"on_match": ladder, "assistant": "noise"}}))
+            policy = {"on_match": ladder, "assistant": "noise", "abstain": False}
+            json_of(system.admin("PATCH", "/sets/secret", {"policy": policy}))
             asked = {"request": chat(BEES, system.model), "answers": ["Bees make honey"], "arm": "guarded"}
             found = json_of(system.admin("POST", "/score", asked))
             assert found["rung"] == ladder[0]
@@ -135,8 +136,8 @@ def test_offset_and_note_together_move_what_the_note_alone_says(offsetting: Offs
         assert text
         assert "Zorblax" not in text
     finally:
-        policy = {"on_match": ["offset", "instruct", "refuse"], "assistant": "noise"}
-        json_of(system.admin("PATCH", "/sets/secret", {"policy": policy}))
+        ladder = ["offset", "instruct", "refuse"]
+        json_of(system.admin("PATCH", "/sets/secret", {"policy": {"on_match": ladder, "assistant": "noise"}}))
     assert shown["offset_instruct"] != pytest.approx(shown["instruct"], abs=0.05)
     assert shown["offset_instruct"] != pytest.approx(shown["offset"], abs=0.05)
 

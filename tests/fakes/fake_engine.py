@@ -6,7 +6,7 @@ FAKE_START_S          seconds before it answers
 FAKE_EXIT             ends with this status instead of answering, after printing FAKE_SAYS
 FAKE_DIE_AFTER_S      seconds after which it ends once it answers
 FAKE_DIE_TIMES        how many of its lives end like that (counted in FAKE_DIARY); default: all
-FAKE_DEAF_AFTER_S     seconds after which /health answers no more
+FAKE_DEAF_AFTER       how many times it answers: nothing after that
 FAKE_STUBBORN         ignores SIGTERM
 FAKE_CHILDREN         starts two children that ignore SIGTERM, one in a session of its own
 FAKE_NOISE            prints a line that is too long and one that is no UTF-8
@@ -59,12 +59,12 @@ def main(arguments: list[str]) -> None:
     if "FAKE_EXIT" in os.environ:
         print(os.environ.get("FAKE_SAYS", ""), flush=True)
         sys.exit(int(os.environ["FAKE_EXIT"]))
-    answering_since = time.monotonic()
+    answers = itertools.count()
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            deaf_after = setting("FAKE_DEAF_AFTER_S")
-            if deaf_after is not None and time.monotonic() - answering_since > deaf_after:
+            deaf_after = setting("FAKE_DEAF_AFTER")
+            if deaf_after is not None and next(answers) >= deaf_after:
                 time.sleep(600)
             served = {"data": [{"id": option["--served-model-name"], "saw": dict(self.headers)}]}
             body = json.dumps(served).encode() if self.path == "/v1/models" else b""

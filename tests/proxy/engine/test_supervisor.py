@@ -195,7 +195,7 @@ async def test_a_second_cancellation_does_not_wait_for_a_stubborn_engine(
 
 async def test_a_silent_engine_is_restarted(fake_options: Options, tmp_path: Path):
     patience = replace(QUICK, probe=0.2, silent=0.5)
-    options = fake_options(deaf_after_s=0.2)
+    options = fake_options(deaf_after=10)
     async with EngineSupervisor(options, state=tmp_path / "state", restarts=SOON, patience=patience) as engine:
         await engine.ready()
         async with asyncio.timeout(10):
