@@ -8,7 +8,8 @@
   part). Each is above the default threshold: a full name is enough by itself, which is what finds a question in a
   language that the embedder does not know.
 - *details*: places, numbers, titles and single words of names that the window has in common with the entry's text.
-- *missing*: share of the entry's details that the window lacks.
+- *missing*: share of the entry's details that the window lacks, where it has none of them or others in their place:
+  who is called by the surname alone is still the same.
 - *conflict*: share of the entry's details in whose place the text has others: the same form of question about somebody
   else.
 
@@ -82,9 +83,10 @@ class Terms:
 def terms_of(similarity: float, counts: Counts = NO_DETAILS, by: Weights = DEFAULT_WEIGHTS) -> Terms:
     """The terms of one window and one text of an entry, without names."""
     known = counts.found + counts.missing
+    lacking = known and (counts.instead or not counts.found)
     return Terms(
         similarity,
         details=by.detail * min(counts.found, by.details),
-        missing=by.missing * counts.missing / known if known else 0.0,
+        missing=by.missing * counts.missing / known if lacking else 0.0,
         conflict=by.conflict * counts.conflict,
     )

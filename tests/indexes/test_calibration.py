@@ -15,7 +15,8 @@ W = Weights(detail=0.1, details=3, missing=0.4, conflict=0.5)
         (Counts(found=2), 0.2, 0.0, 0.0),
         (Counts(found=3), 0.3, 0.0, 0.0),
         (Counts(found=7), 0.3, 0.0, 0.0),  # no more than three count
-        (Counts(found=3, missing=1), 0.3, 0.1, 0.0),
+        (Counts(found=3, missing=1), 0.3, 0.0, 0.0),  # what is not said is not denied
+        (Counts(found=1, missing=3), 0.1, 0.0, 0.0),
         (Counts(missing=2), 0.0, 0.4, 0.0),
         (Counts(found=1, missing=1, instead=1), 0.1, 0.2, 0.25),
         (Counts(found=1, missing=1, instead=9), 0.1, 0.2, 0.25),  # others stand in the place of what is missing
