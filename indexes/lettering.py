@@ -34,11 +34,8 @@ def undo_look_alikes(text: str) -> str:
     shown = "".join(c for c in unicodedata.normalize("NFKC", text) if c in "\n\r\t" or not _hidden(c))
     if _latin_share(shown) < FEW_LATIN:
         return shown if shown != unicodedata.normalize("NFKC", text) else text  # another script is no disguise
-    # Beside a word that looks like no Latin one, another of its script is none in disguise: "мосхе бен-давид".
-    alone = _latin_share(shown) > MOSTLY_LATIN and all(
-        word.translate(LOOK_ALIKES).isascii() for word in _WORD.findall(shown) if not _LATIN.search(word)
-    )
-    rewritten = _WORD.sub(lambda m: _undisguised(m[0], alone=alone), shown)
+    mostly_latin = _latin_share(shown) > MOSTLY_LATIN
+    rewritten = _WORD.sub(lambda m: _undisguised(m[0], alone=mostly_latin), shown)
     return rewritten if rewritten != unicodedata.normalize("NFC", text) else text
 
 
@@ -57,7 +54,6 @@ def _undisguised(word: str, *, alone: bool) -> str:
 
 # -- in another script
 
-
 _LETTERED = ("CYRILLIC", "GREEK")  # scripts that write every sound with a letter
 
 
@@ -65,12 +61,13 @@ def undo_script(text: str) -> str:
     """Words of another script among Latin ones, in Latin letters: so an embedder of one language reads names in it."""
     if text.isascii() or _latin_share(text) < FEW_LATIN:
         return text
-    return _WORD.sub(lambda m: m[0] if len(m[0]) > LONGEST_NAME else _in_latin(m[0]), text)
+    return _WORD.sub(lambda m: _in_latin(m[0]) if 1 < len(m[0]) <= LONGEST_NAME else m[0], text)
 
 
 @lru_cache(4096)
 def _in_latin(word: str) -> str:
-    return anyascii(word) if any(unicodedata.name(char, "").startswith(_LETTERED) for char in word) else word
+    spelt = not _LATIN.search(word) and any(unicodedata.name(char, "").startswith(_LETTERED) for char in word)
+    return anyascii(word) if spelt else word
 
 
 # -- set apart

@@ -1,13 +1,15 @@
 """Views of a text: what it says when what hides it is undone.
 
 A text is rewritten step by step in place: invisible characters and look-alike letters, escapes and URL encoding,
-base64, hexadecimal and binary, letters set apart, words in another script among Latin ones, digits for letters, rot13,
-and text written backwards. Each step that changes something gives a *view* that is scanned beside the original; steps
-are repeated for what is nested.
+base64, hexadecimal and binary, letters set apart, digits for letters, rot13, and text written backwards. Each step
+that changes something gives a *view* that is scanned beside the original; steps are repeated for what is nested.
+Words in another script among Latin ones are read in Latin letters in a view of their own: as look-alikes they would be
+other words, and which of the two they are cannot be told ("РАТЕ": Pate, or Rate).
 
 Bounds, so that no text can make its reading expensive: of a text longer than MAX_LOOKED its beginning and its end are
 looked at, at most 2·ROUNDS times, each step is linear in the text and lets it grow by no more than GROWTH, at most
-MAX_VIEWS views are kept, and a view holds what changed and CONTEXT characters around it, not the rest again.
+MAX_VIEWS views and the one beside them are kept, and a view holds what changed and CONTEXT characters around it, not
+the rest again.
 """
 
 from collections.abc import Callable
@@ -37,9 +39,8 @@ DECODING: Steps = {
 }
 """Undone first, as often as they are nested, so that no code is read as words."""
 
-REWRITING: Steps = {"spaced": undo_spacing, "script": undo_script, "leet": undo_leet, "turned": undo_turning}
-"""Undone in what is then there: letters set apart, names in another script, digits for letters, rot13 and text written
-backwards."""
+REWRITING: Steps = {"spaced": undo_spacing, "leet": undo_leet, "turned": undo_turning}
+"""Undone in what is then there: letters set apart, digits for letters, rot13 and text written backwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def views_of(text: str) -> list[View]:
         offset = len(text) - MAX_LOOKED
         tail = (View(v.text, v.start + offset, v.end + offset, v.steps) for v in views_of(text[offset:]))
         return [*views_of(text[:MAX_LOOKED]), *tail]
+    latin = undo_script(text)
+    beside = [view_of(text, latin, ("script",))] if latin != text and len(latin) <= len(text) + GROWTH else []
     found: list[View] = []
     now, done = text, []
     for steps in (DECODING, REWRITING) * ROUNDS:
@@ -71,7 +74,7 @@ def views_of(text: str) -> list[View]:
             found.append(view_of(text, now, tuple(done)))
         if now == before and steps is REWRITING:
             break
-    return found if len(found) <= MAX_VIEWS else [*found[: MAX_VIEWS - 1], found[-1]]
+    return [*beside, *(found if len(found) <= MAX_VIEWS else [*found[: MAX_VIEWS - 1], found[-1]])]
 
 
 def view_of(original: str, text: str, steps: tuple[str, ...]) -> View:

@@ -85,6 +85,12 @@ def test_names_in_another_script_are_read_in_latin_letters(text: str, read: str)
     assert read in [view.text for view in views_of(text)]
 
 
+def test_a_word_that_can_be_read_both_ways_is_whatever_stands_beside_it() -> None:
+    found = [view.text for view in views_of("Where was АМЕР born, and what does привет mean?")]
+    assert any("AMEP" in text for text in found)
+    assert any("AMER" in text for text in found)
+
+
 def test_a_view_holds_what_changed_and_a_little_around_it() -> None:
     filler = "There was nothing else to be said about the weather that day. " * 40
     hidden = filler + HIDDEN["base64"](QUESTION) + " " + filler
