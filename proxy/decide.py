@@ -38,8 +38,8 @@ class Subject:
     """How many of the texts, the last ones, only repeat what others say where they meet."""
 
     @property
-    def asked(self) -> list[str]:
-        """What the client's last turn says."""
+    def last_turn(self) -> list[str]:
+        """What the client says last, without what stands beside it."""
         alone = range(len(self.texts) - self.seams)
         return [self.texts[place] for place in alone if place not in self.turns.beside]
 

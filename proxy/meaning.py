@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from guards.policy import OnFault
-from guards.stream.asked import Asked, asks, parts_of
 from guards.stream.meaning import (
     NOTHING,
     Stated,
@@ -21,6 +20,7 @@ from guards.stream.meaning import (
     tells,
     watched,
 )
+from guards.stream.other_questions import OtherQuestions, asks, parts_of
 from guards.stream.sentences import Sentence
 from indexes.matches import Match
 from proxy.assistants.offsets import Offsets
@@ -112,16 +112,16 @@ class Meaning:
 
         return await asyncio.to_thread(compared)
 
-    async def asked(self, subject: Subject, generation: Served) -> Asked | None:
-        """What the last turn of a request asks, if some of it is no matter of any entry. Raises GuardUnavailable."""
-        parts = parts_of(subject.asked)
+    async def other_questions(self, subject: Subject, generation: Served) -> OtherQuestions | None:
+        """What the last turn of a request asks that is no matter of any entry, if it does. Raises GuardUnavailable."""
+        parts = parts_of(subject.last_turn)
         if len(parts) < 2 or not any(map(asks, parts)):
             return None
-        return Asked.of(parts, *await self._decider.pieces(parts, generation))
+        return OtherQuestions.of(parts, *await self._decider.pieces(parts, generation))
 
-    async def elsewhere(self, sentence: str, asked: Asked, generation: Served) -> bool:
-        """Whether a sentence answers what a request asks for apart from what it matched. Raises GuardUnavailable."""
-        return asked.elsewhere(await self._meter.embed([sentence], generation.reading))
+    async def answers_other(self, sentence: str, others: OtherQuestions, generation: Served) -> bool:
+        """Whether a sentence answers one of the other questions. Raises GuardUnavailable."""
+        return others.answered_by(await self._meter.embed([sentence], generation.reading))
 
     async def near_any(self, texts: Sequence[str], generation: Served, arm: str, matched: frozenset[str]) -> list[bool]:
         """Which of the texts the gates would act on, were they requests, for other entries than those of `matched`.
@@ -141,19 +141,19 @@ class Judge:
         self._by = by
         self._compared: Compared | None = None
         self._known: dict[str, bool] = {}
-        self._asked: Asked | None = None
-        self._knows_asked = False
+        self._others: OtherQuestions | None = None
+        self._knows_others = False
 
     def follow(self) -> None:
         """Goes over to what the exchange's plan and generation are now: nothing is known of any sentence any more."""
         self._by = watched(self._exchange.plan) or NOTHING
         self._compared = None
         self._known.clear()
-        self._knows_asked = False
+        self._knows_others = False
 
     async def judge(self, sentences: Sequence[Sentence]) -> None:
         """Writes a verdict into each sentence. Raises GuardUnavailable."""
-        barred = [sentence for sentence in sentences if await self._should_abstain(sentence)]
+        barred = {sentence for sentence in sentences if await self._should_abstain(sentence)}
         left = [sentence for sentence in sentences if sentence not in barred]
         new = list(dict.fromkeys(t for s in left for t in s.texts if t.strip() and t not in self._known))
         if new:
@@ -175,11 +175,11 @@ class Judge:
             return False
         x = self._exchange
         try:
-            if not self._knows_asked:
-                self._asked, self._knows_asked = await self._meaning.asked(x.subject, x.generation), True
-            return self._asked is None or not await self._meaning.elsewhere(
-                sentence.texts[0], self._asked, x.generation
-            )
+            if not self._knows_others:
+                self._others = await self._meaning.other_questions(x.subject, x.generation)
+                self._knows_others = True
+            others = self._others
+            return others is None or not await self._meaning.answers_other(sentence.texts[0], others, x.generation)
         except GuardUnavailable:
             self._meaning.failed(False)
             return True

@@ -1,4 +1,4 @@
-"""What a request asks for beside what it matched: its other questions, and which of them a sentence answers.
+"""The other questions of a request: what it asks beside what it matched, and whether a sentence answers that.
 
 An answer must abstain from what the request matched, not from the rest: of "Who wrote that? And what is the capital of
 Peru?" the second may be answered. What asks for something else is told by two signs, so that no order or list of
@@ -33,14 +33,14 @@ def asks(part: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Asked:
+class OtherQuestions:
     """The windows of all parts of a question, in all readings, and which are of parts that ask for something else."""
 
     vectors: Vectors
     apart: tuple[bool, ...]
 
     @classmethod
-    def of(cls, parts: Sequence[str], scans: Sequence[Scan], near: Sequence[bool]) -> "Asked | None":
+    def of(cls, parts: Sequence[str], scans: Sequence[Scan], near: Sequence[bool]) -> "OtherQuestions | None":
         """`near`: which parts may be a piece of a question about an entry. None where all of it is about entries.
 
         Where none is, what matched lies in how they stand together, and none of them can be told from it.
@@ -52,6 +52,6 @@ class Asked:
         flags = tuple(other for vectors, other in read for _ in range(len(vectors)))
         return cls(np.concatenate([vectors for vectors, _ in read]), flags)
 
-    def elsewhere(self, sentence: Vectors) -> bool:
+    def answered_by(self, sentence: Vectors) -> bool:
         """Whether a sentence, by its embedding of shape [1, dimensions], is nearest to what asks for something else."""
         return self.apart[int(np.argmax(self.vectors @ sentence[0]))]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from guards.stream.asked import MOST_PARTS, Asked, asks, parts_of
+from guards.stream.other_questions import MOST_PARTS, OtherQuestions, asks, parts_of
 from indexes.scan import Scan, scan_of, with_views
 from indexes.windows import Window
 from tests.fakes.embedder import BagEmbedder
@@ -16,9 +16,9 @@ def scan(text: str) -> Scan:
     return scan_of([Window(text, 0, len(text))], BAG.embed([text]), text)
 
 
-def asked(*near: str, apart: tuple[str, ...]) -> Asked | None:
+def others(*near: str, apart: tuple[str, ...]) -> OtherQuestions | None:
     parts = [*near, *apart]
-    return Asked.of(parts, [scan(part) for part in parts], [part in near for part in parts])
+    return OtherQuestions.of(parts, [scan(part) for part in parts], [part in near for part in parts])
 
 
 def test_a_question_parts_into_sentences() -> None:
@@ -42,21 +42,21 @@ def test_what_does_not(part: str) -> None:
 
 
 def test_a_sentence_belongs_to_the_question_that_it_is_nearest_to() -> None:
-    found = asked(MATCHED, apart=(OTHER,))
+    found = others(MATCHED, apart=(OTHER,))
     assert found is not None
-    assert found.elsewhere(BAG.embed(["The capital of Peru is Lima."]))
-    assert not found.elsewhere(BAG.embed(["The weaver was born in Quelm."]))
+    assert found.answered_by(BAG.embed(["The capital of Peru is Lima."]))
+    assert not found.answered_by(BAG.embed(["The weaver was born in Quelm."]))
 
 
 def test_only_a_question_far_from_every_entry_is_another_one() -> None:
-    assert asked(MATCHED, OTHER, apart=()) is None
-    assert asked(MATCHED, apart=("B) The capital of Peru", "Answer with the letter only.")) is None
-    assert asked(apart=(OTHER,)) is None  # what matched lies in how parts stand together
+    assert others(MATCHED, OTHER, apart=()) is None
+    assert others(MATCHED, apart=("B) The capital of Peru", "Answer with the letter only.")) is None
+    assert others(apart=(OTHER,)) is None  # what matched lies in how parts stand together
 
 
 def test_a_part_counts_in_all_its_readings() -> None:
     hidden = "dGhlIHdlYXZlciBJZGEgTG9yZW50eg=="
     read = with_views([scan(hidden), scan(MATCHED)])
-    found = Asked.of([hidden, OTHER], [read, scan(OTHER)], [True, False])
+    found = OtherQuestions.of([hidden, OTHER], [read, scan(OTHER)], [True, False])
     assert found is not None
-    assert not found.elsewhere(BAG.embed(["The weaver was born in Quelm."]))
+    assert not found.answered_by(BAG.embed(["The weaver was born in Quelm."]))
